@@ -1,0 +1,97 @@
+# Everything runs from a fresh clone: what is missing is built into .build/ (ignored), or installed by apt where that
+# may be done, or named in one line.
+
+SHELL       := /bin/sh
+BUILD       := $(CURDIR)/.build
+GO          ?= go
+FUZZTIME    ?= 20s
+PACKAGES    := ./... $(addprefix ./,$(wildcard testdata/app testdata/demo))
+
+# One way to compile for everything but the race detector, so that builds, vet and lint share Go's cache.
+PLAIN       := CGO_ENABLED=0 GOFLAGS="$(strip $(shell $(GO) env GOFLAGS) -trimpath)"
+
+# The race detector needs a C compiler.
+RACE        := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
+
+# Tools for make lint. The version stands in the path, so that a new one is a new file.
+GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+NPM_TOOLS   := @action-validator/cli@0.6.0 @action-validator/core@0.6.0 @ibm/tekton-lint@1.1.0
+TOOLS       := $(BUILD)/tools
+golangci    := $(TOOLS)/$(notdir $(GOLANGCI))/golangci-lint
+actionlint  := $(TOOLS)/$(notdir $(ACTIONLINT))/actionlint
+npm         := $(BUILD)/npm/node_modules/.bin
+npm_stamp   := $(BUILD)/npm/$(subst /,_,$(subst $() ,+,$(NPM_TOOLS)))
+
+.PHONY: help build test demo crash lint lint-go lint-ci golden fuzz cluster image
+
+help: ## show this
+	@awk -F ': .*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the tool, as .build/bin/gray-upgrade
+	$(PLAIN) $(GO) build -o $(BUILD)/bin/gray-upgrade ./cmd/gray-upgrade
+
+test: $(BUILD)/bin/cluster ## every test, on a real cluster with a real gateway (needs root; the first time builds both)
+	$(GO) mod download
+	$(PLAIN) $(GO) vet $(PACKAGES)
+	cd testdata/cluster && $(PLAIN) $(GO) vet . ./pause && $(PLAIN) $(GO) test . ./pause
+	@test -n "$(RACE)" || echo "no gcc: the tests run without the race detector"
+	$(GO) build $(RACE) $(PACKAGES)
+	env -u KUBECONFIG $(BUILD)/bin/cluster run -- env GOPROXY=off \
+		$(GO) test $(RACE) -shuffle=on -p 1 -parallel 4 -timeout 30m $(PACKAGES)
+
+demo: $(BUILD)/bin/cluster ## upgrade a real service under load, then throw a bad version out
+	$(GO) mod download
+	$(BUILD)/bin/cluster run -- env GOPROXY=off $(GO) run ./testdata/demo
+
+crash: $(BUILD)/bin/cluster ## kill the tool before and after each of its writes, in six scenarios (over an hour)
+	$(GO) mod download
+	env -u KUBECONFIG $(BUILD)/bin/cluster run -- env GOPROXY=off CRASH=all \
+		$(GO) test -count=1 -v -run TestKilledAtEveryWrite -parallel 6 -timeout 4h ./internal/e2e
+
+lint: lint-go lint-ci ## code, workflows, action and Tekton files
+
+lint-go: $(golangci)
+	$(PLAIN) $(golangci) run $(PACKAGES)
+	cd testdata/cluster && $(PLAIN) $(golangci) run . ./pause && test -z "$$(gofmt -l kube | tee /dev/stderr)"
+
+lint-ci: $(actionlint) $(npm_stamp)
+	$(actionlint) -shellcheck= -pyflakes= .github/workflows/*.yml $(wildcard testdata/examples/*workflow*.yml)
+	$(foreach file,$(wildcard action.yml .github/workflows/*.yml),$(npm)/action-validator $(file) &&) true
+	$(npm)/tekton-lint 'tekton/**/*.yaml'
+
+golden: ## write the golden files anew, then look at the diff
+	$(GO) test $$($(GO) list -f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... | \
+		grep internal/golden | cut -d ' ' -f 1) -update
+	git diff --stat
+
+fuzz: ## what parses foreign text, FUZZTIME (20s) each
+	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' cmd internal testdata/app | xargs -n 1 dirname | sort -u); do \
+		for target in $$(grep -ho '^func Fuzz[A-Za-z]*' $$dir/*_test.go | cut -d ' ' -f 2); do \
+			echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$dir; done; done
+
+cluster: $(BUILD)/bin/cluster ## build the embedded cluster: Kubernetes, gateway, demo app
+	$(BUILD)/bin/cluster build
+
+image: ## the container image that CI runs, as gray-upgrade:dev
+	docker build -t gray-upgrade:dev .
+
+# Go's own cache decides what there is to do.
+.PHONY: $(BUILD)/bin/cluster
+$(BUILD)/bin/cluster:
+	cd testdata/cluster && $(PLAIN) $(GO) build -o $@ .
+
+$(golangci):
+	@echo "building golangci-lint (2 to 3 CPU minutes the first time)"
+	GOBIN=$(@D) $(GO) install $(GOLANGCI)
+
+$(actionlint):
+	GOBIN=$(@D) $(GO) install $(ACTIONLINT)
+
+$(npm_stamp):
+	@command -v npm >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm; } || \
+		{ echo "make lint needs npm: apt-get install nodejs npm"; exit 1; }
+	rm -rf $(BUILD)/npm && mkdir -p $(BUILD)/npm
+	npm install --no-package-lock --no-audit --no-fund --prefix $(BUILD)/npm $(NPM_TOOLS)
+	touch $@

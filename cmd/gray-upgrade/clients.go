@@ -1,0 +1,58 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+)
+
+// clients talk to the cluster as the job's user.
+type clients struct {
+	rest      *rest.Config
+	kube      kubernetes.Interface
+	dynamic   dynamic.Interface
+	namespace string // the input, or that of the kubeconfig's context
+}
+
+// connect reads the kubeconfig, or takes the pod's ServiceAccount. It sends nothing yet. Without any of them it is a
+// *plan.Failure with FaultInput.
+func connect(c config.Config) (clients, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = c.Kubeconfig
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.Context})
+	namespace, _, err := loader.Namespace()
+	if err != nil {
+		return clients{}, noCluster(err)
+	}
+	rc, err := loader.ClientConfig()
+	if err != nil {
+		return clients{}, noCluster(err)
+	}
+	// client-go's default of 5 requests a second would make a close wait for its own client.
+	rc.QPS, rc.Burst, rc.UserAgent = 100, 200, "gray-upgrade/"+version
+	kube, kubeErr := kubernetes.NewForConfig(rc)
+	dyn, dynErr := dynamic.NewForConfig(rc)
+	if err := errors.Join(kubeErr, dynErr); err != nil {
+		return clients{}, noCluster(err)
+	}
+	if c.Namespace != "" {
+		namespace = c.Namespace
+	}
+	return clients{rest: rc, kube: kube, dynamic: dyn, namespace: namespace}, nil
+}
+
+func noCluster(err error) *plan.Failure {
+	f := plan.Failf(plan.FaultInput, "", "no cluster to talk to: %w", err)
+	f.Next = "give a kubeconfig by the input kubeconfig or by KUBECONFIG, or run in a pod with a ServiceAccount"
+	if clientcmd.IsEmptyConfig(err) {
+		f.What = fmt.Sprintf("no cluster to talk to: no kubeconfig was found and this is no pod (%v)", err)
+	}
+	return f
+}

@@ -1,0 +1,399 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/ci"
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+	"github.com/gray-upgrade/gray-upgrade/internal/report"
+	"github.com/gray-upgrade/gray-upgrade/internal/state"
+)
+
+// Names of what a GitHub job keeps for its post step.
+const (
+	stateID   = "upgrade-id"
+	stateDone = "done"
+)
+
+// upgradeCommand runs the whole upgrade, or with dry-run only plans it.
+func upgradeCommand(ctx context.Context, args []string, w world) int {
+	s, code := begin(args, w, nil, config.Parse)
+	if s == nil {
+		return code
+	}
+	if s.config.DryRun {
+		return s.plan(ctx)
+	}
+	a, err := wire(ctx, s.config, s.host, s.log)
+	if err != nil {
+		return s.refuse(err)
+	}
+	defer a.Close()
+	if err := s.host.State(stateID, a.UpgradeID); err != nil {
+		s.log.Warn("the post step will not know of this upgrade", "error", err)
+	}
+	story := a.Run(ctx)
+	s.finish(story)
+	if story.Outcome != plan.Stuck {
+		_ = s.host.State(stateDone, "true")
+	}
+	return exitCode(story.Outcome)
+}
+
+// planCommand checks everything and prints the plan.
+func planCommand(ctx context.Context, args []string, w world) int {
+	s, code := begin(args, w, nil, config.Parse)
+	if s == nil {
+		return code
+	}
+	return s.plan(ctx)
+}
+
+func (s *session) plan(ctx context.Context) int {
+	s.config.DryRun = true
+	a, err := wire(ctx, s.config, s.host, s.log)
+	if err != nil {
+		return s.refuse(err)
+	}
+	defer a.Close()
+	story := a.Plan(ctx)
+	if story.Failure != nil {
+		s.finish(story)
+		return exitCode(story.Outcome)
+	}
+	fmt.Fprintf(s.world.Stdout, "plan: Deployment %s/%s from %s to %s, at most %d pods\n\n%s", story.Target.Namespace, story.Target.Deployment,
+		story.From, story.To, story.PeakPods, story.Plan)
+	for _, text := range story.Warnings {
+		s.host.Warn(text)
+	}
+	return exitDone
+}
+
+// closeCommand brings users home from whatever an earlier run left.
+func closeCommand(ctx context.Context, args []string, w world) int {
+	s, code := begin(args, w, nil, parseTarget)
+	if s == nil {
+		return code
+	}
+	return s.close(ctx)
+}
+
+// afterwards is GitHub's post step. It gets main's arguments and always runs, so it acts only where main's upgrade is
+// unfinished.
+func afterwards(ctx context.Context, w world) int {
+	host := ci.Detect(w.Getenv, w.Stdout)
+	if host.SavedState(stateID) == "" || host.SavedState(stateDone) == "true" {
+		fmt.Fprintln(w.Stdout, "nothing to close: no upgrade of this job is unfinished")
+		return exitDone
+	}
+	return closeCommand(ctx, nil, w)
+}
+
+func (s *session) close(ctx context.Context) int {
+	a, err := wire(ctx, s.config, s.host, s.log)
+	if err != nil {
+		return s.notClosed(err)
+	}
+	defer a.Close()
+	story := a.Upgrade.Close(ctx, s.host.Name != "tekton")
+	s.finish(story)
+	if story.Failure == nil {
+		return exitDone
+	}
+	return exitCode(story.Outcome)
+}
+
+// notClosed tells of a close that could not even look at what is there. Unless the command itself is wrong, nobody knows
+// where users are: a person must act.
+func (s *session) notClosed(err error) int {
+	f := s.failure(err)
+	f.Next = "correct what is named above, then run: gray-upgrade close"
+	if s.config.Namespace != "" {
+		f.Next += " --namespace " + s.config.Namespace
+	}
+	f.Next += " --service " + s.config.Service
+	if f.Fault == plan.FaultInput {
+		return s.end(f, plan.Invalid)
+	}
+	f.Done = "nothing was changed; gray may still have users"
+	return s.end(f, plan.Stuck)
+}
+
+// statusCommand prints what is under way, what is held and how earlier runs ended.
+func statusCommand(ctx context.Context, args []string, w world) int {
+	s, code := begin(args, w, nil, parseTarget)
+	if s == nil {
+		return code
+	}
+	a, err := wire(ctx, s.config, s.host, s.log)
+	if err != nil {
+		return s.refuse(err)
+	}
+	defer a.Close()
+	record, holder, err := a.lease.Load(ctx)
+	if err != nil {
+		return s.refuse(err)
+	}
+	o, err := a.cluster.Observe(ctx)
+	if err != nil {
+		return s.refuse(err)
+	}
+	o.Weight, err = a.Gateway.Weight(ctx)
+	if err != nil {
+		return s.refuse(err)
+	}
+	writeStatus(w.Stdout, record, holder, o)
+	return exitDone
+}
+
+func writeStatus(w io.Writer, r plan.Record, h *state.Holder, o plan.Observed) {
+	fmt.Fprintf(w, "production  %s, %d of %d pods ready\n", o.Production.Image, o.Production.Ready, o.Production.Replicas)
+	if o.Gray.Exists {
+		fmt.Fprintf(w, "gray        %s, %d of %d pods ready, weight %d\n", o.Gray.Image, o.Gray.Ready, o.Gray.Replicas, o.Weight)
+	} else {
+		fmt.Fprintf(w, "gray        none, weight %d\n", o.Weight)
+	}
+	switch {
+	case h != nil:
+		fmt.Fprintf(w, "running     %s, step: %s\n", h, r.Step)
+	case r.Open:
+		fmt.Fprintf(w, "unfinished  run %s %s, step: %s; gray-upgrade close brings it home\n", r.Identity.Run, r.Identity.URL, r.Step)
+	default:
+		fmt.Fprintln(w, "running     nothing")
+	}
+	for _, hold := range r.Holds {
+		if _, held := r.Held(hold.Digest, hold.Template); held {
+			fmt.Fprintf(w, "on hold     %s %s since %s: %s\n", hold.Image, hold.Digest, hold.At.UTC().Format(time.RFC3339), hold.Why)
+		}
+	}
+	for _, e := range r.History {
+		fmt.Fprintf(w, "ended       %s %s %s %s %s\n", e.At.UTC().Format(time.RFC3339), e.Outcome, e.Image, e.Digest, e.Reason)
+	}
+}
+
+// offlineTestCommand records that a held image passed its offline test.
+func offlineTestCommand(ctx context.Context, args []string, w world) int {
+	if len(args) == 0 || args[0] != "pass" {
+		return usage(w, "offline-test needs a word; allowed: pass")
+	}
+	var p plan.Pass
+	s, code := begin(args[1:], w, func(f *flag.FlagSet) {
+		f.StringVar(&p.Digest, "digest", "", "digest of the held image, sha256:...")
+		f.StringVar(&p.By, "by", "", "who tested it")
+		f.StringVar(&p.Why, "why", "", "what was tested, or where the result is")
+	}, parseTarget)
+	if s == nil {
+		return code
+	}
+	if err := checkPass(p); err != nil {
+		return s.refuse(err)
+	}
+	cl, err := connect(s.config)
+	if err != nil {
+		return s.refuse(err)
+	}
+	p.At = time.Now().UTC()
+	lease := state.New(state.Options{Kube: cl.kube, Namespace: cl.namespace, Service: s.config.Service, Identity: s.host.Identity(), Log: s.log})
+	if err := recordPass(ctx, lease, p); err != nil {
+		return s.refuse(explained(cl, err))
+	}
+	fmt.Fprintf(w.Stdout, "recorded: %s passed its offline test (%s: %s); a rerun may try it again\n", p.Digest, p.By, p.Why)
+	return exitDone
+}
+
+var digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+func checkPass(p plan.Pass) error {
+	var faults []error
+	if !digest.MatchString(p.Digest) {
+		faults = append(faults, plan.Failf(plan.FaultInput, "", "digest %q: must be sha256: and 64 hex digits, as the notice of the failed run gives it", p.Digest))
+	}
+	if strings.TrimSpace(p.By) == "" {
+		faults = append(faults, plan.Failf(plan.FaultInput, "", "by: say who tested the image"))
+	}
+	if strings.TrimSpace(p.Why) == "" {
+		faults = append(faults, plan.Failf(plan.FaultInput, "", "why: say what was tested, or where the result is"))
+	}
+	return errors.Join(faults...)
+}
+
+func recordPass(ctx context.Context, lease *state.Lease, p plan.Pass) error {
+	held, record, err := lease.Acquire(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lease.Release(context.WithoutCancel(ctx)) }()
+	known := false
+	for _, h := range record.Holds {
+		known = known || h.Digest == p.Digest
+	}
+	if !known {
+		return plan.Failf(plan.FaultInput, "", "digest %s is not on hold; gray-upgrade status lists what is", p.Digest)
+	}
+	record.AddPass(p)
+	return lease.Save(held, record)
+}
+
+// session is one command: its config, its CI host and its log.
+type session struct {
+	config config.Config
+	host   *ci.Host
+	log    *slog.Logger
+	world  world
+}
+
+// begin reads the inputs of a command. A nil session means that the command is over, with this exit code.
+func begin(args []string, w world, add func(*flag.FlagSet), parse func([]byte, string, []config.Input, func(string) string) (config.Config, error)) (*session, int) {
+	host := ci.Detect(w.Getenv, w.Stdout)
+	s := &session{host: host, world: w, log: slog.New(slog.NewTextHandler(w.Stderr, nil))}
+	flags, err := readFlags(args, add)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(w.Stdout, help(nil))
+		return nil, exitDone
+	}
+	if err != nil {
+		return nil, s.refuse(plan.Failf(plan.FaultInput, "", "%w", err))
+	}
+	inputs := append(host.Inputs(config.Keys), flags...)
+	file, name, err := readConfig(w, inputs)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	if s.config, err = parse(file, name, inputs, w.Getenv); err != nil {
+		return nil, s.refuse(plan.Failf(plan.FaultInput, "", "%w", err))
+	}
+	for _, secret := range s.config.Secrets() {
+		host.Mask(secret)
+	}
+	return s, exitDone
+}
+
+// parseTarget reads what a command needs that only looks or closes. It keeps no evidence: that in the folder is the run's
+// whose work it may bring home.
+func parseTarget(file []byte, name string, inputs []config.Input, _ func(string) string) (config.Config, error) {
+	c, err := config.ParseTarget(file, name, inputs)
+	c.Evidence = ""
+	return c, err
+}
+
+// usage tells of a command line without a command that could read its inputs.
+func usage(w world, format string, args ...any) int {
+	s := &session{host: ci.Detect(w.Getenv, w.Stdout), world: w, log: slog.New(slog.NewTextHandler(w.Stderr, nil))}
+	return s.refuse(plan.Failf(plan.FaultInput, "", format, args...))
+}
+
+func readConfig(w world, inputs []config.Input) (file []byte, name string, err error) {
+	if name = config.FileName(inputs); name == "" {
+		return nil, "", nil
+	}
+	if file, err = w.ReadFile(name); err != nil {
+		return nil, "", plan.Failf(plan.FaultInput, "", "config: %w", err)
+	}
+	return file, name, nil
+}
+
+// refuse tells of an error that ended the command before the engine began, and returns the exit code.
+func (s *session) refuse(err error) int {
+	f := s.failure(err)
+	outcome := plan.Closed
+	switch f.Fault {
+	case plan.FaultInput:
+		outcome = plan.Invalid
+	case plan.FaultRefused:
+		outcome = plan.Refused
+	case plan.FaultInterrupted:
+		outcome = plan.Interrupted
+	case plan.FaultImage, plan.FaultInfrastructure, plan.FaultEvidence:
+	}
+	return s.end(f, outcome)
+}
+
+// failure makes the four lines of an error from before the engine began.
+func (s *session) failure(err error) *plan.Failure {
+	f := &plan.Failure{Fault: plan.FaultInfrastructure, What: err.Error(), Done: "nothing was changed", Err: err}
+	var own *plan.Failure
+	switch {
+	case errors.As(err, &own):
+		f.Fault, f.Where, f.Next = own.Fault, own.Where, own.Next
+	case errors.Is(err, context.Canceled):
+		f.Fault, f.What = plan.FaultInterrupted, "the job was cancelled"
+	}
+	switch {
+	case f.Next != "":
+	case f.Fault == plan.FaultInput:
+		f.Next = "correct what is named above, then rerun"
+	case f.Fault == plan.FaultInterrupted:
+		f.Next = "rerun when you are ready"
+	default:
+		f.Next = "repair what is named above, then rerun"
+	}
+	return f
+}
+
+func (s *session) end(f *plan.Failure, outcome plan.Outcome) int {
+	now := time.Now().UTC()
+	s.finish(plan.Story{
+		Identity: s.host.Identity(), Target: plan.Target{Namespace: s.config.Namespace, Service: s.config.Service},
+		To: s.config.Image, Begin: now, End: now, Outcome: outcome, Failure: f,
+	})
+	return exitCode(outcome)
+}
+
+// maxReason is the most bytes of the output reason: what Tekton has room for.
+const maxReason = 300
+
+// finish tells the CI host how it ended: summary, outputs, and for a failure its four lines.
+func (s *session) finish(story plan.Story) {
+	if err := s.host.Summary(report.Markdown(story)); err != nil {
+		s.log.Warn("write the summary", "error", err)
+	}
+	reason := ""
+	last := ""
+	if story.Failure != nil {
+		s.host.Fail(story.Failure)
+		reason = ci.Line(string(story.Failure.Fault)+": "+story.Failure.What, maxReason)
+	} else {
+		fmt.Fprint(s.world.Stdout, report.Text(story))
+	}
+	if n := len(story.Entries); n > 0 {
+		last = story.Entries[n-1].Step.String()
+	}
+	for _, o := range [][2]string{
+		{"outcome", string(story.Outcome)}, {"reason", reason}, {"last-step", last},
+		{"upgrade-id", story.UpgradeID}, {"image", story.To}, {"evidence", story.Evidence},
+	} {
+		if err := s.host.Output(o[0], o[1]); err != nil {
+			s.log.Warn("write an output", "output", o[0], "error", err)
+		}
+	}
+}
+
+// progress rewrites the summary after every step, so that a killed job leaves the last one.
+type progress struct {
+	host   *ci.Host
+	folder string
+	log    *slog.Logger
+}
+
+// Update is told the whole story so far.
+func (p progress) Update(s plan.Story) {
+	if err := p.host.Summary(report.Markdown(s)); err != nil {
+		p.log.Warn("write the summary", "error", err)
+	}
+	if s.Outcome == "" || p.folder == "" {
+		return
+	}
+	if _, err := os.Stat(p.folder); err == nil {
+		writeReport(p.folder, s, p.log)
+	}
+}

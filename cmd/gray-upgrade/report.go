@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/cluster"
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+	"github.com/gray-upgrade/gray-upgrade/internal/report"
+)
+
+// writeReport puts summary and chart beside the evidence, for those who prefer to look.
+func writeReport(folder string, s plan.Story, log *slog.Logger) {
+	for name, text := range map[string][]byte{"summary.md": report.Markdown(s), "weight.svg": report.SVG(s)} {
+		if err := os.WriteFile(filepath.Join(folder, name), text, 0o600); err != nil {
+			log.Warn("write the report", "file", name, "error", err)
+		}
+	}
+}
+
+// keepLogs puts the end of gray's logs into the evidence folder, before a failed gray goes. Secrets become ***.
+func keepLogs(c config.Config, sides *cluster.Cluster) func(context.Context) error {
+	var pairs []string
+	for _, secret := range c.Secrets() {
+		pairs = append(pairs, secret, "***")
+	}
+	mask := strings.NewReplacer(pairs...)
+	folder := filepath.Join(c.Evidence, "logs")
+	return func(ctx context.Context) error {
+		if err := os.MkdirAll(folder, 0o750); err != nil {
+			return err
+		}
+		return sides.Logs(ctx, func(pod, container string, log []byte) error {
+			file := filepath.Join(folder, pod+"."+container+".log")
+			return os.WriteFile(file, []byte(mask.Replace(string(log))), 0o600) //nolint:gosec // both are names that the API server has checked
+		})
+	}
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/ci"
+	"github.com/gray-upgrade/gray-upgrade/internal/cluster"
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
+	"github.com/gray-upgrade/gray-upgrade/internal/forward"
+	"github.com/gray-upgrade/gray-upgrade/internal/gateway"
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
+	"github.com/gray-upgrade/gray-upgrade/internal/observe"
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+	"github.com/gray-upgrade/gray-upgrade/internal/report"
+	"github.com/gray-upgrade/gray-upgrade/internal/state"
+	"github.com/gray-upgrade/gray-upgrade/internal/upgrade"
+	"github.com/gray-upgrade/gray-upgrade/internal/verify"
+)
+
+// What the engine asks for, and who gives it. Nothing else in the program sees both.
+var (
+	_ upgrade.Cluster  = (*cluster.Cluster)(nil)
+	_ upgrade.Gray     = (*cluster.Cluster)(nil)
+	_ upgrade.Scaling  = (*cluster.Cluster)(nil)
+	_ upgrade.Watchdog = cluster.Watchdog{}
+	_ upgrade.Gateway  = (*gateway.HTTPRoute)(nil)
+	_ upgrade.Verifier = (*verify.Verifier)(nil)
+	_ upgrade.Watcher  = watcher{}
+	_ upgrade.Store    = (*state.Lease)(nil)
+	_ upgrade.Evidence = (*report.Evidence)(nil)
+)
+
+// app is one upgrade with everything it is made of.
+type app struct {
+	*upgrade.Upgrade
+	lease    *state.Lease
+	cluster  *cluster.Cluster
+	dialer   *forward.Dialer
+	evidence *os.File
+}
+
+// wire finds the objects of the upgrade and connects the parts. It only reads.
+func wire(ctx context.Context, c config.Config, host *ci.Host, log *slog.Logger) (*app, error) {
+	cl, err := connect(c)
+	if err != nil {
+		return nil, err
+	}
+	target, err := find(ctx, cl, c)
+	if err != nil {
+		return nil, explained(cl, missing(ctx, cl, c, log, err))
+	}
+	identity := host.Identity()
+	lease := state.New(state.Options{Kube: cl.kube, Namespace: target.Namespace, Service: target.Service, Identity: identity, Log: log})
+	id := target.Service + "-" + strings.ToLower(rand.Text()[:8])
+	sides := cluster.New(cluster.Options{Kube: cl.kube, Target: target, Config: c, UpgradeID: id, Fence: lease.Fence, Log: log})
+	dialer := forward.New(cl.rest)
+	route := gateway.New(gateway.Options{
+		Dynamic: cl.dynamic, Kube: cl.kube, Dial: dialer.Dial, Target: target, Fence: lease.Fence,
+		Pods: c.GatewayPods, URL: c.URL, SideHeader: c.SideHeader, Confirm: c.Confirm, Log: log,
+	})
+	a := &app{lease: lease, cluster: sides, dialer: dialer}
+	evidence, err := a.openEvidence(c)
+	if err != nil {
+		return nil, err
+	}
+	verifier := newVerifier(c, sides, route, dialer, evidence, log)
+	a.Upgrade = &upgrade.Upgrade{
+		Config: c, Identity: identity, UpgradeID: id, Target: target, From: productionImage(ctx, sides),
+		Cluster: sides, Gray: sides, Scaling: sides, Watchdog: sides.Watchdog(), Gateway: route, Verifier: verifier, Store: lease,
+		Watcher:  newWatcher(cl, c, target, sides, route, verifier, evidence, log),
+		Progress: progress{host: host, folder: c.Evidence, log: log}, Evidence: evidence, Log: log,
+		Preflight: preflight(cl, c, sides, route, verifier),
+		KeepLogs:  func(context.Context) error { return nil },
+	}
+	if a.evidence != nil {
+		a.KeepLogs = keepLogs(c, sides)
+	}
+	return a, nil
+}
+
+// Close gives back what wire opened.
+func (a *app) Close() {
+	a.dialer.Close()
+	if a.evidence != nil {
+		_ = a.evidence.Close()
+	}
+}
+
+// find names the Deployment behind the Service and the route that leads to it. Several faults are told at once.
+func find(ctx context.Context, cl clients, c config.Config) (plan.Target, error) {
+	target, err := cluster.Find(ctx, cl.kube, cl.namespace, c.Service, c.Deployment)
+	route, routeErr := gateway.Discover(ctx, cl.dynamic, cl.namespace, c.Service, c.Gateway)
+	target.Namespace, target.Service, target.Route = cl.namespace, c.Service, route
+	return target, errors.Join(err, routeErr)
+}
+
+func productionImage(ctx context.Context, sides *cluster.Cluster) string {
+	o, err := sides.Observe(ctx)
+	if err != nil {
+		return ""
+	}
+	return o.Production.Image
+}
+
+func newVerifier(c config.Config, sides *cluster.Cluster, route *gateway.HTTPRoute, dialer *forward.Dialer, evidence *report.Evidence, log *slog.Logger) *verify.Verifier {
+	return verify.New(verify.Options{
+		Accounts: c.Accounts, Checks: c.Checks, Secrets: c.Secrets(), SideHeader: c.SideHeader, Mark: sides.SetVerified, Port: sides.TargetPort,
+		Pods: func(ctx context.Context, side plan.Side) ([]verify.Pod, error) { return podsOf(ctx, sides, side) },
+		Client: func(p verify.Pod, port int) *http.Client {
+			return dialer.HTTPClient(sides.Namespace(), p.Name, port)
+		},
+		Route: func(ctx context.Context) (verify.RouteProbe, error) {
+			return accountRoute(ctx, sides, route)
+		},
+		Record: evidence.Record, Log: log,
+	})
+}
+
+func podsOf(ctx context.Context, sides *cluster.Cluster, side plan.Side) ([]verify.Pod, error) {
+	list := sides.ProductionPods
+	if side == plan.Gray {
+		list = sides.GrayPods
+	}
+	pods, err := list(ctx)
+	all := make([]verify.Pod, 0, len(pods))
+	for _, p := range pods {
+		all = append(all, verify.Pod{Name: p.Name, IP: p.IP, UID: p.UID, Ready: p.ContainersReady, Verified: p.Verified, Restarts: p.Restarts})
+	}
+	return all, err
+}
+
+// observed is what watcher is made of: embedded under a name that is none of its methods.
+type observed = observe.Watch
+
+// watcher asks test accounts of the side that is on trial now.
+type watcher struct {
+	*observed
+	production *atomic.Bool
+}
+
+// Begin starts a new window.
+func (w watcher) Begin(onTrial plan.Side, weight int) {
+	w.production.Store(onTrial == plan.Production)
+	w.observed.Begin(onTrial, weight)
+}
+
+func newWatcher(cl clients, c config.Config, target plan.Target, sides *cluster.Cluster, route *gateway.HTTPRoute,
+	verifier *verify.Verifier, evidence *report.Evidence, log *slog.Logger,
+) watcher {
+	production := &atomic.Bool{}
+	probe := func(ctx context.Context) []judge.Check {
+		if production.Load() {
+			return verifier.ProbeProduction(ctx)
+		}
+		return verifier.Probe(ctx)
+	}
+	return watcher{production: production, observed: observe.New(observe.Options{
+		Kube: cl.kube, Metrics: cl.kube.Discovery().RESTClient(), Target: target, Limits: c.Limits, Traffic: traffic(c, route),
+		Probe: probe, Selectors: selectors(sides), Record: evidence.Record, Log: log,
+	})}
+}
+
+// traffic is what the gateway has counted. Where it could never be asked, and confirm says how long to wait instead, that
+// is nothing: the watch then has logs, restarts, resources and test accounts, and enough evidence only if min-requests is 0.
+func traffic(c config.Config, route *gateway.HTTPRoute) func(context.Context) (gray, production judge.Traffic, err error) {
+	if c.Confirm.Wait == 0 {
+		return route.Traffic
+	}
+	asked := false
+	return func(ctx context.Context) (gray, production judge.Traffic, err error) {
+		gray, production, err = route.Traffic(ctx)
+		asked = asked || err == nil
+		if asked {
+			return gray, production, err
+		}
+		if n, waits := route.Replicas(ctx); n > 0 || waits != nil {
+			return gray, production, err
+		}
+		return judge.Traffic{}, judge.Traffic{}, nil
+	}
+}
+
+// selectors turns the labels of both sides into selectors.
+func selectors(sides *cluster.Cluster) func(ctx context.Context) (gray, production labels.Selector, err error) {
+	return func(ctx context.Context) (gray, production labels.Selector, err error) {
+		ofProduction, ofGray, err := sides.Selectors(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		if gray, err = labels.Parse(ofGray); err != nil {
+			return nil, nil, err
+		}
+		production, err = labels.Parse(ofProduction)
+		return gray, production, err
+	}
+}
+
+// openEvidence opens the evidence file of a run; commands that only close keep none.
+func (a *app) openEvidence(c config.Config) (*report.Evidence, error) {
+	if c.Evidence == "" || c.DryRun || c.Image == "" && c.Manifest == "" {
+		return report.NewEvidence(discard{}, nil, time.Now), nil
+	}
+	if err := os.MkdirAll(c.Evidence, 0o750); err != nil {
+		return nil, plan.Failf(plan.FaultInput, "", "evidence: make the folder %s: %w", c.Evidence, err)
+	}
+	f, err := os.Create(filepath.Join(c.Evidence, "evidence.jsonl"))
+	if err != nil {
+		return nil, plan.Failf(plan.FaultInput, "", "evidence: %w", err)
+	}
+	a.evidence = f
+	return report.NewEvidence(f, c.Secrets(), time.Now), nil
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// accountRoute makes the account route stand, owned by gray's Deployment, and says how it is reached.
+func accountRoute(ctx context.Context, sides *cluster.Cluster, route *gateway.HTTPRoute) (verify.RouteProbe, error) {
+	owner, err := sides.GrayOwner(ctx)
+	if err != nil {
+		return verify.RouteProbe{}, err
+	}
+	token, err := route.Account(ctx, owner)
+	if err != nil {
+		return verify.RouteProbe{}, err
+	}
+	door, err := route.Door(ctx)
+	if err != nil {
+		return verify.RouteProbe{}, err
+	}
+	return verify.RouteProbe{
+		URL: door.URL, Host: door.Host, Any: door.Any, Leads: door.Leads,
+		Header: gateway.TokenHeader, Token: token, Client: door.Client,
+	}, nil
+}

@@ -1,0 +1,45 @@
+package cluster
+
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+)
+
+// compare fills what tells whether production runs already what is asked for: the digest of its pods, and the hashes of
+// its template and of the wanted one without the tag and digest of the image. Where nothing is asked for (a close), or
+// no template can be made of it (which Start and Preflight say), they stay empty.
+func (c *Cluster) compare(o *plan.Observed, production sight) {
+	if production.deployment == nil || c.config.Image == "" && c.config.Manifest == "" {
+		return
+	}
+	if image, err := c.runningImage(production); err == nil {
+		o.Production.Digest = image.digest
+	}
+	manifest, err := c.manifest()
+	if err != nil {
+		return
+	}
+	wanted, err := Production(production.deployment, ProductionOptions{
+		Image: c.config.Image, Container: c.config.Container, Parameters: c.config.Production, Template: manifest,
+	})
+	if err != nil {
+		return
+	}
+	o.Current, o.Wanted = c.untagged(&production.deployment.Spec.Template), c.untagged(wanted)
+}
+
+// untagged is the hash of a template in which the upgraded image stands by its repository alone: a tag names no image for
+// good, and the digest is compared by itself.
+func (c *Cluster) untagged(template *corev1.PodTemplateSpec) string {
+	t := template.DeepCopy()
+	ours := parseReference(c.config.Image)
+	for _, list := range [][]corev1.Container{t.Spec.InitContainers, t.Spec.Containers} {
+		for i := range list {
+			if r := parseReference(list[i].Image); list[i].Name == c.config.Container || r.sameRepository(ours) {
+				list[i].Image = r.canonical()
+			}
+		}
+	}
+	return Hash(t)
+}

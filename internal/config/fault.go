@@ -1,0 +1,122 @@
+package config
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// Fault is one thing wrong with what the user gave. Parse returns all of them at once, joined.
+type Fault struct {
+	Key     string // input, or its place in the file: checks[1].path
+	Value   string // as given, cut; "" where nothing was given or where it may be secret
+	Origin  string // "flag --steps", "input steps", "environment variable GRAY_STEPS", "gray-upgrade.yaml:3:8"
+	Problem string
+	Allowed string
+	Snippet string // the line of the file with a caret; "" outside a file
+}
+
+// Error is one line, and the snippet below it.
+func (f *Fault) Error() string {
+	var b strings.Builder
+	if f.Origin != "" {
+		b.WriteString(f.Origin + ": ")
+	}
+	b.WriteString(f.Key)
+	if f.Value != "" {
+		b.WriteString(" " + strconv.Quote(f.Value))
+	}
+	if f.Key != "" {
+		b.WriteString(": ")
+	}
+	b.WriteString(f.Problem)
+	if f.Allowed != "" {
+		b.WriteString("; allowed: " + f.Allowed)
+	}
+	if f.Snippet != "" {
+		b.WriteString("\n" + f.Snippet)
+	}
+	return b.String()
+}
+
+// maxShown is how many characters of a value or a line are printed back.
+const maxShown = 120
+
+// shown cuts a value for printing.
+func shown(s string) string {
+	r := []rune(s)
+	if len(r) <= maxShown {
+		return s
+	}
+	return string(r[:maxShown]) + "…"
+}
+
+// snippet is a line of the file with a caret below the column (both from 1). At most keep characters of it are shown,
+// so that what follows them, which may be secret, is not; keep < 0 shows all. A line that is a whole map ({...}, JSON)
+// is not shown at all: a secret may stand before the place.
+func snippet(lines []string, line, column, keep int) string {
+	if line < 1 || line > len(lines) || strings.HasPrefix(strings.TrimSpace(lines[line-1]), "{") {
+		return ""
+	}
+	r := []rune(strings.TrimRight(lines[line-1], "\r"))
+	rest := ""
+	if keep < 0 {
+		keep = maxShown
+	}
+	if keep < len(r) {
+		r, rest = r[:keep], "…"
+	}
+	for i, c := range r {
+		if unicode.IsControl(c) || !unicode.IsPrint(c) {
+			r[i] = ' ' // one column wide, so that the caret stays right
+		}
+	}
+	number := strconv.Itoa(line)
+	gutter := strings.Repeat(" ", len(number))
+	return "  " + number + " | " + string(r) + rest + "\n  " + gutter + " | " + strings.Repeat(" ", max(0, min(column-1, len(r)))) + "^"
+}
+
+// unknown says that a key does not exist, which one was probably meant, and what there is.
+func unknown(name string, known []string) (problem, allowed string) {
+	problem = "is not known"
+	if near := nearest(name, known); near != "" {
+		problem += ", did you mean " + near + "?"
+	}
+	return problem, strings.Join(known, ", ")
+}
+
+// nearest returns the known name that is at most a third of its length (at least 2 letters) away from name, or that
+// name begins; "" if none is.
+func nearest(name string, known []string) string {
+	best, distance := "", len(name)
+	for _, k := range known {
+		if best == "" && len(name) > 2 && strings.HasPrefix(k, name) {
+			best = k
+		}
+		if d := edits(strings.ToLower(name), k); d < distance && d <= max(2, len(k)/3) {
+			best, distance = k, d
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance in bytes: fewest insertions, deletions and replacements from a to b.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}

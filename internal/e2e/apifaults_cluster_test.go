@@ -1,0 +1,124 @@
+package e2e
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// faultRate is the share of calls that are answered with a fault.
+const faultRate = 0.05
+
+// TestFaultyAPIServer runs an upgrade while one call in twenty, reads and writes alike, gets the same kind of fault: it ends
+// right, or closed without blaming the image, and nothing is left behind.
+func TestFaultyAPIServer(t *testing.T) {
+	for name, answer := range map[string]func() *http.Response{
+		"409 Conflict": func() *http.Response {
+			return Status(http.StatusConflict, "Conflict", "the object has been modified", nil)
+		},
+		"429 with Retry-After": func() *http.Response {
+			return Status(http.StatusTooManyRequests, "TooManyRequests", "slow down", http.Header{"Retry-After": {"1"}})
+		},
+		"500": func() *http.Response {
+			return Status(http.StatusInternalServerError, "InternalError", "etcd has no leader", nil)
+		},
+		"503": func() *http.Response {
+			return Status(http.StatusServiceUnavailable, "ServiceUnavailable", "starting", nil)
+		},
+		"lost answers": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, before := shopFor(t, Options{Replicas: 2})
+			proxy, err := StartProxy(s.Rest)
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = proxy.Close() })
+			unlucky, injected := dice(faultRate), atomic.Int32{}
+			if answer == nil {
+				proxy.After(func(Call) bool { return !hit(unlucky, &injected) })
+			} else {
+				proxy.Before(func(c Call) *http.Response {
+					if strings.HasSuffix(c.Path, "/portforward") || !hit(unlucky, &injected) {
+						return nil
+					}
+					return answer()
+				})
+			}
+			flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"))
+			require.NoError(t, err)
+			code, output, err := s.RunTool(t.Context(), t.TempDir(), "run", quickly(image("v2"), flag)...)
+			require.NoError(t, err)
+			t.Logf("%d faults, exit code %d", injected.Load(), code)
+			assert.Positive(t, injected.Load())
+			assert.Contains(t, []int{0, 5}, code, output)
+			version := "v2"
+			if code == 5 {
+				version = "v1"
+				_, status, err := s.RunTool(t.Context(), t.TempDir(), "status")
+				require.NoError(t, err)
+				assert.NotContains(t, status, "on hold")
+			}
+			atHome(t, s, before, version)
+		})
+	}
+}
+
+// TestACredentialThatEndsIsTriedUntilItIsBack: 401 for ten seconds from the middle of a step on.
+func TestACredentialThatEndsIsTriedUntilItIsBack(t *testing.T) {
+	t.Parallel()
+	s, before := shopFor(t, Options{Replicas: 2})
+	proxy, err := StartProxy(s.Rest)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = proxy.Close() })
+	var ended atomic.Bool
+	proxy.Before(func(Call) *http.Response {
+		if ended.Load() {
+			return Status(http.StatusUnauthorized, "Unauthorized", "Unauthorized", nil)
+		}
+		return nil
+	})
+	flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"))
+	require.NoError(t, err)
+	tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"), "--step-duration=5s", flag)...)
+	require.NoError(t, err)
+	require.True(t, tool.WaitFor("watch gray at weight 20", time.Minute), tool.Output())
+	ended.Store(true)
+	time.Sleep(10 * time.Second)
+	ended.Store(false)
+	code, err := tool.Wait()
+	require.NoError(t, err)
+	assert.Equal(t, 5, code, tool.Output())
+	if strings.Contains(tool.Output(), "taken over") { // the Lease ended before the credential came back: nothing may be written
+		code, output, err := s.RunTool(t.Context(), t.TempDir(), "close")
+		require.NoError(t, err)
+		assert.Equal(t, 0, code, output)
+	}
+	atHome(t, s, before, "v1")
+}
+
+// dice throws with a fixed seed, so that a failure can be repeated as far as timing allows.
+func dice(rate float64) func() bool {
+	var mu sync.Mutex
+	r := rand.New(rand.NewPCG(1, 2))
+	return func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return r.Float64() < rate
+	}
+}
+
+func hit(dice func() bool, count *atomic.Int32) bool {
+	if !dice() {
+		return false
+	}
+	count.Add(1)
+	return true
+}

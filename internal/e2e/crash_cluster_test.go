@@ -1,0 +1,259 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/clustertest"
+)
+
+// How the tool dies at a write.
+const (
+	killedBefore = "killed before" // the write never gets to the API server
+	killedAfter  = "killed after"  // the write is done, and the process is gone
+	answerLost   = "answer lost"   // the write is done, the connection breaks, the process lives on
+)
+
+const badAccount = `{"failAccounts":true}`
+
+// A point is a write, by its number, and how the tool dies at it.
+type point struct {
+	write int
+	mode  string
+}
+
+// points are all points of that many writes.
+func points(writes int) []point {
+	var all []point
+	for n := 1; n <= writes; n++ {
+		all = append(all, point{n, killedBefore}, point{n, killedAfter}, point{n, answerLost})
+	}
+	return all
+}
+
+// A scenario is an upgrade that ends in a known way.
+type scenario struct {
+	name    string
+	flags   []string
+	faultAt int     // the fault is switched on in gray when the route is patched the n-th time; 0: never
+	before  []int   // exit codes of runs that come first, undisturbed
+	code    int     // exit code of the undisturbed run
+	version string  // that production ends on
+	few     []point // tried by make test; make crash tries every point
+}
+
+var scenarios = []scenario{
+	{name: "clean", flags: quickly(image("v2")), code: 0, version: "v2",
+		few: []point{{12, killedAfter}, {22, answerLost}, {30, killedBefore}, {36, killedAfter}}},
+	{name: "anomaly at a middle weight", flags: quickly(image("v2"), "--step-duration=20s"), faultAt: 1, code: 1, version: "v1", few: []point{{16, killedAfter}}},
+	{name: "anomaly at 100", flags: quickly(image("v2"), "--step-duration=20s"), faultAt: 2, code: 1, version: "v1", few: []point{{26, killedBefore}}},
+	{name: "production never gets ready", flags: quickly(image("v2"), `--production-env=APP_FAULTS={"neverReady":true}`, "--pod-timeout=5s"), code: 1, version: "v1", few: []point{{32, answerLost}}},
+	{name: "an account fails", flags: quickly(image("v2"), "--gray-env=APP_FAULTS="+badAccount, "--config=testdata/account.yaml"), code: 1, version: "v1", few: []point{{8, killedAfter}}},
+	{name: "a held image", flags: quickly(image("v2"), "--gray-env=APP_FAULTS="+badAccount, "--config=testdata/account.yaml"), before: []int{1}, code: 3, version: "v1", few: []point{{4, killedAfter}}},
+}
+
+// TestKilledAtEveryWrite ends the tool at its writes to the API server, runs it again as CI would, and expects the end that
+// an undisturbed run reaches, or a closed state with no hold. After every write of every run it looks at the cluster. It
+// tries a few points; CRASH=all (make crash) tries all of them and prints how many held.
+func TestKilledAtEveryWrite(t *testing.T) {
+	clustertest.Config(t)
+	var tried, held atomic.Int32
+	t.Cleanup(func() { t.Logf("%d / %d kill points ended as they must", held.Load(), tried.Load()) })
+	for _, sc := range scenarios {
+		t.Run(sc.name, func(t *testing.T) {
+			t.Parallel()
+			tries := sc.few
+			if os.Getenv("CRASH") == "all" {
+				tries = points(undisturbed(t, sc))
+			}
+			for _, p := range tries {
+				t.Run(fmt.Sprintf("%s write %d", p.mode, p.write), func(t *testing.T) {
+					t.Parallel()
+					tried.Add(1)
+					disturbed(t, sc, p)
+					if !t.Failed() {
+						held.Add(1)
+					}
+				})
+			}
+		})
+	}
+}
+
+// attempt is one shop in which a scenario is run, once or again.
+type attempt struct {
+	*Shop
+	t      *testing.T
+	sc     scenario
+	before map[string]string
+	proxy  *Proxy
+	flag   string
+	load   *Load
+
+	mu      sync.Mutex
+	patches int
+	broken  []string
+}
+
+func newAttempt(t *testing.T, sc scenario) *attempt {
+	t.Helper()
+	s, before := shopFor(t, Options{Replicas: 2})
+	s.Env = []string{"ALICE_TOKEN=s3cr3t-alice-token"}
+	proxy, err := StartProxy(s.Rest)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = proxy.Close() })
+	a := &attempt{Shop: s, t: t, sc: sc, before: before, proxy: proxy}
+	a.flag, err = proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"))
+	require.NoError(t, err)
+	if sc.faultAt > 0 {
+		a.load, err = s.StartLoad(t.TempDir(), 20)
+		require.NoError(t, err)
+		t.Cleanup(func() { _, _, _ = a.load.Stop() })
+	}
+	proxy.After(func(c Call) bool { a.wrote(c); return true })
+	for _, want := range sc.before {
+		require.Equal(t, want, a.run())
+	}
+	return a
+}
+
+// run runs the tool to its end.
+func (a *attempt) run() int {
+	a.t.Helper()
+	a.patches = 0
+	code, output, err := a.RunTool(a.t.Context(), a.t.TempDir(), "run", append(slices.Clone(a.sc.flags), a.flag)...)
+	require.NoError(a.t, err, output)
+	a.t.Log(output)
+	return code
+}
+
+// wrote looks at the cluster after each write, and switches the fault on where the scenario wants it.
+func (a *attempt) wrote(c Call) {
+	ctx, cancel := look()
+	defer cancel()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if empty := a.emptyNow(ctx); empty != "" {
+		a.broken = append(a.broken, c.String()+": "+empty)
+	}
+	if unproven := a.unproven(); unproven != "" {
+		a.broken = append(a.broken, c.String()+": "+unproven)
+	}
+	if c.Method != http.MethodPatch || !strings.HasSuffix(c.Path, "/httproutes/web") {
+		return
+	}
+	a.patches++
+	if a.patches == a.sc.faultAt {
+		if err := a.Fault(ctx, GraySelector, 0, `{"errorShare":1,"onlyMode":"gray"}`); err != nil {
+			a.broken = append(a.broken, "switch the fault on: "+err.Error())
+		}
+	}
+}
+
+// unproven names a gray pod that is ready without its proof.
+func (a *attempt) unproven() string {
+	ctx, cancel := look()
+	defer cancel()
+	pods, err := a.Kube.CoreV1().Pods(a.Namespace).List(ctx, metav1.ListOptions{LabelSelector: GraySelector})
+	if err != nil {
+		return ""
+	}
+	for _, pod := range pods.Items {
+		conditions := map[string]bool{}
+		for _, c := range pod.Status.Conditions {
+			conditions[string(c.Type)] = c.Status == "True"
+		}
+		if conditions["Ready"] && !conditions["gray-upgrade.dev/verified"] {
+			return "gray pod " + pod.Name + " is ready and not verified"
+		}
+	}
+	return ""
+}
+
+func (a *attempt) ended() {
+	a.t.Helper()
+	a.mu.Lock()
+	assert.Empty(a.t, a.broken)
+	a.mu.Unlock()
+	atHome(a.t, a.Shop, a.before, a.sc.version)
+}
+
+// undisturbed runs the scenario to its end and returns how many writes it takes.
+func undisturbed(t *testing.T, sc scenario) int {
+	a := newAttempt(t, sc)
+	first := a.proxy.Writes()
+	require.Equal(t, sc.code, a.run())
+	a.ended()
+	return a.proxy.Writes() - first
+}
+
+// disturbed ends the tool at that point, and runs it again.
+func disturbed(t *testing.T, sc scenario, p point) {
+	a := newAttempt(t, sc)
+	n := p.write + a.proxy.Writes()
+	var tool *Tool
+	kill := func() { _ = tool.Signal(syscall.SIGKILL) }
+	ready := make(chan struct{})
+	a.proxy.Before(func(c Call) *http.Response {
+		<-ready
+		if c.Number == n && p.mode == killedBefore {
+			kill()
+			return Status(http.StatusServiceUnavailable, "ServiceUnavailable", "killed", nil)
+		}
+		return nil
+	})
+	a.proxy.After(func(c Call) bool {
+		a.wrote(c)
+		if c.Number == n && p.mode == killedAfter {
+			kill()
+		}
+		return c.Number != n
+	})
+	var err error
+	tool, err = a.StartTool(t.Context(), t.TempDir(), "run", append(slices.Clone(sc.flags), a.flag)...)
+	require.NoError(t, err)
+	close(ready)
+	code, err := tool.Wait()
+	t.Log(tool.Output())
+	if err == nil { // it was not killed: the answer was lost, or the timing gave it fewer writes
+		a.endsWell(code)
+		return
+	}
+	a.proxy.Before(nil)
+	a.proxy.After(func(c Call) bool { a.wrote(c); return true })
+	a.endsWell(a.run())
+}
+
+// endsWell asserts the undisturbed end, a refusal of what is held already, or a closed state with no hold.
+func (a *attempt) endsWell(code int) {
+	a.t.Helper()
+	if code == 5 {
+		_, status, err := a.RunTool(a.t.Context(), a.t.TempDir(), "status")
+		require.NoError(a.t, err)
+		assert.Len(a.t, a.sc.before, strings.Count(status, "on hold"), "closed, and the image is blamed")
+		a.sc.version = "v1"
+	} else {
+		assert.Contains(a.t, []int{a.sc.code, refusedFor(a.sc.code)}, code)
+	}
+	a.ended()
+}
+
+// refusedFor is the exit code that a rerun may have in place of that one: what was found to be bad is refused.
+func refusedFor(code int) int {
+	if code == 1 {
+		return 3
+	}
+	return code
+}

@@ -1,0 +1,197 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
+)
+
+// Call is one request of the tool to the API server. Writes are numbered from 1; reads, rehearsals (dryRun), questions
+// about permissions, port-forwards and renewals of the Lease are no writes and have number 0.
+type Call struct {
+	Number int
+	Method string
+	Path   string
+}
+
+// String is the call as a test's log shows it.
+func (c Call) String() string { return fmt.Sprintf("write %d %s %s", c.Number, c.Method, c.Path) }
+
+// Proxy stands between the tool and the API server. It sees every call, and does to it what a test asks for.
+type Proxy struct {
+	server *http.Server
+	url    string
+	next   http.RoundTripper
+	target *url.URL
+
+	mu     sync.Mutex
+	before func(Call) *http.Response
+	after  func(Call) bool
+	writes int
+	record string // the record in the Lease as last written
+}
+
+// StartProxy listens on loopback and forwards with the credential of cfg.
+func StartProxy(cfg *rest.Config) (*Proxy, error) {
+	own := rest.CopyConfig(cfg)
+	own.NextProtos = []string{"http/1.1"} // port-forward switches protocols, which HTTP/2 cannot
+	next, err := rest.TransportFor(own)
+	if err != nil {
+		return nil, err
+	}
+	target, err := url.Parse(own.Host)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{next: next, target: target, url: "http://" + listener.Addr().String()}
+	forward := &httputil.ReverseProxy{
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = target.Host },
+		Transport:     p,
+		FlushInterval: -1, // watches and logs
+		ErrorLog:      slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }, // the connection breaks
+	}
+	p.server = &http.Server{Handler: forward, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	go func() { _ = p.server.Serve(listener) }()
+	return p, nil
+}
+
+// Close ends it.
+func (p *Proxy) Close() error { return p.server.Close() }
+
+// Writes is how many writes there were until now.
+func (p *Proxy) Writes() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.writes
+}
+
+// Before has f called before each call is forwarded; a response it returns is the answer, and nothing is forwarded. Nil: all
+// go on.
+func (p *Proxy) Before(f func(Call) *http.Response) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.before = f
+}
+
+// After has f called when a write has been answered by the API server, before the tool gets to know. False: it never does,
+// the connection breaks. Nil: it does.
+func (p *Proxy) After(f func(Call) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.after = f
+}
+
+// Kubeconfig writes a kubeconfig that leads to the proxy and returns the flag for it.
+func (p *Proxy) Kubeconfig(file string) (flag string, err error) {
+	text := fmt.Sprintf(`apiVersion: v1
+kind: Config
+clusters: [{name: proxy, cluster: {server: %q}}]
+users: [{name: tool, user: {}}]
+contexts: [{name: proxy, context: {cluster: proxy, user: tool}}]
+current-context: proxy
+`, p.url)
+	return "--kubeconfig=" + file, os.WriteFile(file, []byte(text), 0o600)
+}
+
+// RoundTrip forwards one call.
+func (p *Proxy) RoundTrip(r *http.Request) (*http.Response, error) {
+	call, err := p.call(r)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	before, after := p.before, p.after
+	p.mu.Unlock()
+	if before != nil {
+		if answer := before(call); answer != nil {
+			answer.Request = r
+			return answer, nil
+		}
+	}
+	answer, err := p.next.RoundTrip(r)
+	if err == nil && call.Number > 0 && after != nil && !after(call) {
+		_ = answer.Body.Close()
+		return nil, fmt.Errorf("%s: the answer is lost", call)
+	}
+	return answer, err
+}
+
+func (p *Proxy) call(r *http.Request) (Call, error) {
+	call := Call{Method: r.Method, Path: r.URL.Path}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.URL.Query().Has("dryRun") ||
+		strings.HasSuffix(r.URL.Path, "reviews") || strings.HasSuffix(r.URL.Path, "/portforward") {
+		return call, nil
+	}
+	renewal, err := p.renewal(r)
+	if err != nil || renewal {
+		return call, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.writes++
+	call.Number = p.writes
+	return call, nil
+}
+
+// renewal says whether a write only moves the Lease's renewTime: it comes every two seconds, whatever the tool does.
+func (p *Proxy) renewal(r *http.Request) (bool, error) {
+	if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "/leases/") {
+		return false, nil
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return false, err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	lease := &coordinationv1.Lease{}
+	if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, lease); err != nil { // JSON or protobuf
+		return false, fmt.Errorf("read the Lease that the tool writes: %w", err)
+	}
+	now := fmt.Sprint(lease.Annotations, ptr.Deref(lease.Spec.HolderIdentity, ""), ptr.Deref(lease.Spec.LeaseTransitions, 0))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	same := now == p.record
+	p.record = now
+	return same, nil
+}
+
+// Status is an answer of the API server's kind with that code.
+func Status(code int, reason, message string, header http.Header) *http.Response {
+	body, _ := json.Marshal(map[string]any{
+		"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message,
+	})
+	if header == nil {
+		header = http.Header{}
+	}
+	header.Set("Content-Type", "application/json")
+	return &http.Response{
+		StatusCode: code, Status: http.StatusText(code), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: header, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+	}
+}
+
+// look is the context of a proxy's own looks at the cluster.
+func look() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 5*time.Second)
+}

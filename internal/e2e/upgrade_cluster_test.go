@@ -1,0 +1,362 @@
+package e2e
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/clustertest"
+)
+
+var shops atomic.Int32
+
+// shopFor makes a shop for one test and removes it when the test ends. What the namespace held before is returned with it.
+func shopFor(t *testing.T, o Options) (*Shop, map[string]string) {
+	t.Helper()
+	cfg := clustertest.Config(t)
+	s, err := NewShop(t.Context(), cfg, "shop-"+strconv.Itoa(os.Getpid())+"-"+strconv.Itoa(int(shops.Add(1))), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, s.Remove(contextOf(t))) })
+	before, err := s.Snapshot(t.Context())
+	require.NoError(t, err)
+	return s, before
+}
+
+// quick makes an upgrade short: no load is needed, because no number of requests is.
+var quick = []string{"--steps=20,100", "--step-duration=1s", "--thresholds={min-requests: 0}", "--gray-args=--mode=gray", "--timeout=5m"}
+
+func quickly(extra ...string) []string { return append(append([]string(nil), quick...), extra...) }
+
+func image(version string) string { return "--image=" + Repository + ":" + version }
+
+// atHome asserts that the namespace is what it was, but for what the upgrade may change.
+func atHome(t *testing.T, s *Shop, before map[string]string, version string) {
+	t.Helper()
+	after, err := s.Snapshot(contextOf(t))
+	require.NoError(t, err)
+	var left []string
+	for _, line := range Diff(before, after) {
+		if !strings.HasPrefix(line, "deployments/web:") || !strings.Contains(line, `"image":`) {
+			left = append(left, line)
+		}
+	}
+	assert.Empty(t, left, "left behind")
+	now, err := s.Image(contextOf(t))
+	require.NoError(t, err)
+	assert.Contains(t, now, Repository+":"+version)
+	pods, err := s.Pods(contextOf(t), GraySelector)
+	require.NoError(t, err)
+	assert.Empty(t, pods, "gray pods are left")
+}
+
+func TestDemoWithAShopThatNamesNoVersion(t *testing.T) {
+	cfg := clustertest.Config(t)
+	o := DemoOptions{Namespace: "demo-unnamed-" + strconv.Itoa(os.Getpid()), Rate: 200, Requests: 1, Folder: t.TempDir()}
+	r, err := Demo(t.Context(), cfg, testWriter{t}, o)
+	require.NoError(t, err, r.GoodOutput+r.BadOutput)
+	if !r.Print(testWriter{t}, o) {
+		t.Errorf("a bar is not met\n%s\n%s", r.GoodOutput, r.BadOutput)
+	}
+	summary, err := os.ReadFile(r.BadSummary)
+	require.NoError(t, err)
+	assert.Contains(t, string(summary), "offline")
+}
+
+func TestOneGrayPodThatFailsItsAccount(t *testing.T) {
+	t.Parallel()
+	s, before := shopFor(t, Options{Replicas: 3})
+	watch, err := s.WatchRoute(contextOf(t))
+	require.NoError(t, err)
+	folder := t.TempDir()
+	s.Env = []string{"ALICE_TOKEN=s3cr3t-alice-token"}
+	tool, err := s.StartTool(t.Context(), folder, "run", quickly(image("v2"), "--gray-replicas=3", "--config=testdata/account.yaml", "--pod-timeout=60s")...)
+	require.NoError(t, err)
+	failOneGrayPod(t, s)
+	code, err := tool.Wait()
+	require.NoError(t, err)
+	assert.Equal(t, 1, code, tool.Output())
+	watch.Stop()
+	assert.Equal(t, 0, watch.Highest(), "production traffic reached an unproven side")
+	for _, want := range []string{"web-gray-", "sign-in", "alice", "403", "200", "offline"} {
+		assert.Contains(t, tool.Output(), want)
+	}
+	for _, line := range strings.Split(tool.Output(), "\n") {
+		if !strings.HasPrefix(line, "::add-mask::") { // the runner hides that line and takes it as an order
+			assert.NotContains(t, line, "s3cr3t-alice-token", "a secret was printed")
+		}
+	}
+	for _, name := range []string{"summary.md", "output", "state", "evidence/evidence.jsonl"} {
+		text, err := tool.File(name)
+		require.NoError(t, err)
+		assert.NotEmpty(t, text, name)
+		assert.NotContains(t, text, "s3cr3t-alice-token", name)
+	}
+	atHome(t, s, before, "v1")
+}
+
+func TestAnomalyWithAProductionPodDown(t *testing.T) {
+	t.Parallel()
+	s, before := shopFor(t, Options{Replicas: 4})
+	load, err := s.StartLoad(t.TempDir(), 100)
+	require.NoError(t, err)
+	watch, err := s.WatchRoute(contextOf(t))
+	require.NoError(t, err)
+	tool, err := s.StartTool(t.Context(), t.TempDir(), "run", image("v4"), "--steps=5,20", "--step-duration=60s", "--gray-args=--mode=gray")
+	require.NoError(t, err)
+	require.True(t, tool.WaitFor("watch gray at weight 5", time.Minute), tool.Output())
+	require.NoError(t, s.Fault(t.Context(), ProductionSelector, 1, `{"readyFail":true}`))
+	require.Eventually(t, func() bool {
+		d, err := s.Deployment(t.Context(), "web")
+		return err == nil && d.Status.ReadyReplicas == 3
+	}, 20*time.Second, 100*time.Millisecond)
+	require.NoError(t, s.Fault(t.Context(), GraySelector, 0, `{"errorShare":0.3}`))
+	code, err := tool.Wait()
+	require.NoError(t, err)
+	assert.Equal(t, 1, code, tool.Output())
+	_, answers, err := load.Stop()
+	require.NoError(t, err)
+	watch.Stop()
+	weights := watch.Weights()
+	require.NotEmpty(t, weights)
+	assert.Equal(t, 5, watch.Highest())
+	assert.Equal(t, 0, weights[len(weights)-1].Percent)
+	for i, w := range weights[:len(weights)-1] {
+		if w.Percent == 5 {
+			assert.Equal(t, 0, weights[i+1].Percent, "the first write of the close")
+		}
+	}
+	took, ok := LastAfterFirstBad(answers, func(a Answer) bool { return a.Side == "gray" })
+	require.True(t, ok, "no user met the bad version: the test shows nothing")
+	assert.Less(t, took, 5*time.Second)
+	t.Logf("first bad to last gray answer: %s", took)
+	require.NoError(t, s.Fault(t.Context(), ProductionSelector, 0, `{}`))
+	atHome(t, s, before, "v1")
+}
+
+// moments are where signals and kills meet an upgrade: one in each phase.
+var moments = []struct {
+	name, begin string
+	after       time.Duration
+	promoted    bool // past the point of no return
+}{
+	{"start gray", `step="start 1 gray pod"`, 0, false},
+	{"verify gray", `step="verify every gray pod"`, 0, false},
+	{"shift traffic", `step="watch gray at weight 20`, 200 * time.Millisecond, false},
+	{"grow gray", `step="grow gray to 3 pods`, 200 * time.Millisecond, false},
+	{"all traffic to gray", `step="wait until production serves nothing"`, time.Second, false},
+	{"roll production", `step="roll production`, 700 * time.Millisecond, false},
+	{"return traffic", `step="watch production at weight 50`, 200 * time.Millisecond, true},
+	{"remove gray", `step="remove gray"`, 100 * time.Millisecond, true},
+}
+
+func TestSIGTERMInEachPhase(t *testing.T) {
+	for _, m := range moments {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			s, before := shopFor(t, Options{Replicas: 3})
+			watch, err := s.WatchRoute(contextOf(t))
+			require.NoError(t, err)
+			guard := s.Guard(contextOf(t))
+			tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"))...)
+			require.NoError(t, err)
+			require.True(t, tool.WaitFor(m.begin, 3*time.Minute), tool.Output())
+			time.Sleep(m.after)
+			signalled := time.Now()
+			require.NoError(t, tool.Signal(syscall.SIGTERM))
+			if !m.promoted && m.name != "roll production" {
+				assert.True(t, watch.WaitFor(0, time.Until(signalled.Add(time.Second))), "weight 0 within 1 s of the signal")
+			}
+			code, err := tool.Wait()
+			require.NoError(t, err)
+			watch.Stop()
+			assert.Empty(t, guard.Stop(), "a side with users and no serving endpoint")
+			if m.promoted {
+				assert.Equal(t, 0, code, tool.Output())
+				atHome(t, s, before, "v2")
+				return
+			}
+			assert.Equal(t, 130, code, tool.Output())
+			atHome(t, s, before, "v1")
+		})
+	}
+}
+
+func TestSIGKILLThenThePostEntrypointInEachPhase(t *testing.T) {
+	for _, m := range moments {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			s, before := shopFor(t, Options{Replicas: 3})
+			guard := s.Guard(contextOf(t))
+			folder := t.TempDir()
+			tool, err := s.StartTool(t.Context(), folder, "run", quickly(image("v2"))...)
+			require.NoError(t, err)
+			require.True(t, tool.WaitFor(m.begin, 3*time.Minute), tool.Output())
+			time.Sleep(m.after)
+			require.NoError(t, tool.Signal(syscall.SIGKILL))
+			_, err = tool.Wait()
+			require.Error(t, err)
+			code, output, err := s.RunPost(t.Context(), folder, quickly(image("v2")))
+			require.NoError(t, err)
+			assert.Equal(t, 0, code, output)
+			assert.Empty(t, guard.Stop(), "a side with users and no serving endpoint")
+			version := "v1"
+			if m.promoted {
+				version = "v2"
+			}
+			atHome(t, s, before, version)
+		})
+	}
+}
+
+// runs runs the tool to its end again and again, and asserts how.
+func runs(t *testing.T, s *Shop) func(want int, flags ...string) string {
+	t.Helper()
+	return func(want int, flags ...string) string {
+		t.Helper()
+		code, output, err := s.RunTool(t.Context(), t.TempDir(), "run", quickly(flags...)...)
+		require.NoError(t, err)
+		require.Equal(t, want, code, output)
+		return output
+	}
+}
+
+func TestRerunOfAFinishedAndOfAKilledRun(t *testing.T) {
+	t.Parallel()
+	s, before := shopFor(t, Options{Replicas: 2})
+	run := runs(t, s)
+	run(0, image("v2"))
+	atHome(t, s, before, "v2")
+	assert.Contains(t, run(0, image("v2")), "unchanged")
+	atHome(t, s, before, "v2")
+
+	// A killed run is brought home by the next one, which then goes on.
+	tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v3"), "--step-duration=30s")...)
+	require.NoError(t, err)
+	require.True(t, tool.WaitFor("watch gray at weight 20", time.Minute), tool.Output())
+	require.NoError(t, tool.Signal(syscall.SIGKILL))
+	_, err = tool.Wait()
+	require.Error(t, err)
+	run(0, image("v3"))
+	atHome(t, s, before, "v3")
+}
+
+func TestRerunOfARolledBackRunIsRefusedUntilTheOfflineTest(t *testing.T) {
+	t.Parallel()
+	s, before := shopFor(t, Options{Replicas: 2})
+	run := runs(t, s)
+	assert.Contains(t, run(1, image("v5"), `--gray-env=APP_FAULTS={"neverReady":true}`, "--pod-timeout=8s"), "offline")
+	atHome(t, s, before, "v1")
+	assert.Contains(t, run(3, image("v5")), "offline-test pass")
+	atHome(t, s, before, "v1")
+	code, status, err := s.RunTool(t.Context(), t.TempDir(), "status")
+	require.NoError(t, err)
+	require.Equal(t, 0, code, status)
+	digest := digestIn(status)
+	require.NotEmpty(t, digest, status)
+	code, output, err := s.RunTool(t.Context(), t.TempDir(), "offline-test", "pass", "--digest="+digest, "--by=kim", "--why=tested on staging")
+	require.NoError(t, err)
+	require.Equal(t, 0, code, output)
+	run(0, image("v5"))
+	atHome(t, s, before, "v5")
+}
+
+// digestIn finds the digest of the line that tells of a hold.
+func digestIn(status string) string {
+	for _, line := range strings.Split(status, "\n") {
+		if !strings.HasPrefix(line, "on hold") {
+			continue
+		}
+		for _, word := range strings.Fields(line) {
+			if strings.HasPrefix(word, "sha256:") {
+				return word
+			}
+		}
+	}
+	return ""
+}
+
+func TestTwoRunsAtOnce(t *testing.T) {
+	t.Parallel()
+	s, before := shopFor(t, Options{Replicas: 2})
+	first, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"), "--step-duration=20s")...)
+	require.NoError(t, err)
+	require.True(t, first.WaitFor("watch gray at weight 20", time.Minute), first.Output())
+	begin := time.Now()
+	code, output, err := s.RunTool(t.Context(), t.TempDir(), "run", quickly(image("v3"))...)
+	require.NoError(t, err)
+	assert.Equal(t, 3, code, output)
+	assert.Less(t, time.Since(begin), 6*time.Second) // 5 s, and the start of the process
+	assert.Contains(t, output, "https://github.example/shop/web/actions/runs/7")
+	assert.Contains(t, output, "kim")
+	require.NoError(t, first.Signal(syscall.SIGINT))
+	code, err = first.Wait()
+	require.NoError(t, err)
+	assert.Equal(t, 130, code, first.Output())
+	atHome(t, s, before, "v1")
+}
+
+func TestNotEnoughEvidenceIsNoPass(t *testing.T) {
+	t.Parallel()
+	s, before := shopFor(t, Options{Replicas: 2})
+	code, output, err := s.RunTool(t.Context(), t.TempDir(), "run", image("v2"), "--steps=20", "--step-duration=1s", "--gray-args=--mode=gray")
+	require.NoError(t, err)
+	assert.Equal(t, 5, code, output)
+	assert.Contains(t, output, "not enough evidence")
+	atHome(t, s, before, "v1")
+}
+
+func TestBadInputChangesNothing(t *testing.T) {
+	t.Parallel()
+	s, before := shopFor(t, Options{Replicas: 1})
+	for _, tt := range []struct {
+		name  string
+		flags []string
+		want  []string
+	}{
+		{"two faults at once", []string{image("v2"), "--steps=50,20", "--close-floor=101"}, []string{"steps", "50,20", "close-floor", "101"}},
+		{"no such container", []string{image("v2"), "--container=nginx"}, []string{"nginx", "web"}},
+		{"another repository", []string{"--image=registry.example.com/other:v1"}, []string{"registry.example.com/other", Repository}},
+		{"a gateway of another kind", []string{image("v2"), "--gateway=virtualservice/web"}, []string{"virtualservice", "httproute/NAME"}},
+		{"no such route", []string{image("v2"), "--gateway=httproute/nope"}, []string{"nope"}},
+		{"an unknown flag", []string{image("v2"), "--stepz=5"}, []string{"stepz"}},
+		{"a broken config file", []string{image("v2"), "--config=testdata/broken.yaml"}, []string{"broken.yaml", "stepz", "steps"}},
+	} {
+		code, output, err := s.RunTool(t.Context(), t.TempDir(), "run", tt.flags...)
+		require.NoError(t, err)
+		assert.Equal(t, 2, code, "%s: %s", tt.name, output)
+		for _, want := range tt.want {
+			assert.Contains(t, output, want, tt.name)
+		}
+	}
+	atHome(t, s, before, "v1")
+}
+
+// TestAStoppedGatewayReplica is not parallel: it stops a replica that every shop shares.
+func TestAStoppedGatewayReplica(t *testing.T) {
+	s, before := shopFor(t, Options{Replicas: 2})
+	folder := t.TempDir()
+	tool, err := s.StartTool(t.Context(), folder, "run", quickly(image("v2"), "--close-timeout=20s")...)
+	require.NoError(t, err)
+	require.True(t, tool.WaitFor("watch gray at weight 20", time.Minute), tool.Output())
+	resume := stopOneGatewayReplica(t, s)
+	code, err := tool.Wait()
+	require.NoError(t, err)
+	assert.Equal(t, 4, code, tool.Output())
+	assert.Contains(t, tool.Output(), "gray-upgrade close --namespace "+s.Namespace)
+	assert.Contains(t, tool.Output(), "not confirmed")
+	now, err := s.Image(t.Context())
+	require.NoError(t, err)
+	assert.Contains(t, now, ":v1", "production was rolled without a confirmed weight")
+	resume()
+	code, output, err := s.RunTool(t.Context(), folder, "close")
+	require.NoError(t, err)
+	assert.Equal(t, 0, code, output)
+	atHome(t, s, before, "v1")
+}

@@ -1,0 +1,123 @@
+// Package judge decides whether the numbers of the side on trial are as good as those of the side it is
+// compared with. It is pure: numbers in, verdicts out; no clock, no I/O, no randomness.
+package judge
+
+import "time"
+
+// Verdict is the answer of one check. There are three: what was not seen is never a pass.
+type Verdict string
+
+// The three verdicts.
+const (
+	Pass         Verdict = "pass"
+	Fail         Verdict = "fail"
+	Inconclusive Verdict = "inconclusive"
+)
+
+// Check is one rule applied to one window: what was measured, the limit, and why the verdict is what it is.
+// Got and Limit share Unit. Why is one sentence with numbers, ready for a person; it may hold foreign text
+// (log lines, pod names), which the printing side must escape.
+type Check struct {
+	Name    string  `json:"name"`
+	Verdict Verdict `json:"verdict"`
+	Got     float64 `json:"got"`
+	Limit   float64 `json:"limit"`
+	Unit    string  `json:"unit,omitempty"`
+	Why     string  `json:"why,omitempty"`
+	Where   string  `json:"where,omitempty"` // pod or object, where one is to blame
+	// Infrastructure says that a failed check is not the image's fault.
+	Infrastructure bool `json:"infrastructure,omitempty"`
+	// Absent marks a rule whose source does not exist here (no metrics.k8s.io, a gateway without a latency
+	// histogram): it is inconclusive and said, but Worst leaves it out, because waiting would not bring it.
+	Absent bool `json:"absent,omitempty"`
+}
+
+// The checks that make a step wait longer while they are inconclusive: whether there are enough requests, and whether a
+// share of errors above the limit is more than chance.
+const (
+	NameRequests = "requests"
+	NameErrors   = "errors"
+)
+
+// Finding is something the watch saw that must end the running step at once.
+type Finding struct {
+	At     time.Time `json:"at"`
+	Checks []Check   `json:"checks"`
+	// Infrastructure says that what was seen is not the image's fault (a broken monitor, an evicted node):
+	// gray is closed, and no hold is written.
+	Infrastructure bool `json:"infrastructure,omitempty"`
+}
+
+// Bucket is one bucket of a cumulative latency histogram: Count requests took at most Le seconds.
+// The last bucket has Le = +Inf.
+type Bucket struct {
+	Le    float64 `json:"le"`
+	Count float64 `json:"count"`
+}
+
+// Traffic is what the gateway counted for one side: cumulative, never falling (the provider hides counter
+// resets). Errors are 5xx answers, whoever made them.
+type Traffic struct {
+	Requests float64  `json:"requests"`
+	Errors   float64  `json:"errors"`
+	Latency  []Bucket `json:"latency,omitempty"`
+}
+
+// Restart is a container of the side that ended, or was killed, inside the window.
+type Restart struct {
+	Pod       string `json:"pod"`
+	Container string `json:"container"`
+	Reason    string `json:"reason"` // as Kubernetes says it: Error, OOMKilled, Completed, ...
+	ExitCode  int32  `json:"exitCode"`
+}
+
+// LogTemplate is a log line with its variable parts cut out, at error level, and how often it was written
+// in the window.
+type LogTemplate struct {
+	Template string `json:"template"`
+	Count    int    `json:"count"`
+	Line     string `json:"line"` // one line of it as written, cut to a stated length
+	Pod      string `json:"pod"`
+}
+
+// Numbers is what one side did in one window.
+type Numbers struct {
+	Name     string        `json:"name"`               // "gray" or "production"
+	Window   time.Duration `json:"window,omitempty"`   // length of the window of Traffic and CPU; 0: the sample's
+	Pods     int           `json:"pods"`               // serving pods
+	NotReady []string      `json:"notReady,omitempty"` // pods that served and whose containers are not ready any more
+	Taken    []string      `json:"taken,omitempty"`    // pods that served and that somebody deleted or evicted in the window
+	Traffic  Traffic       `json:"traffic"`            // difference over the window
+	Restarts []Restart     `json:"restarts,omitempty"`
+	Streams  int           `json:"streams"` // containers whose log was read
+	Logs     []LogTemplate `json:"logs,omitempty"`
+	LogsCut  int           `json:"logsCut,omitempty"` // error lines whose template found no room in the table
+	Memory   []float64     `json:"memory,omitempty"`  // bytes by pod, last reading
+	CPU      []float64     `json:"cpu,omitempty"`     // cores by pod, mean of the window
+}
+
+// Sample is one window seen from the gateway, the pods and their logs. On trial is the side that carries the
+// new version now (gray on the way up, production on the way back); Reference is the other side in the
+// same window, or, when it has no traffic of its own, what it did last (ReferenceIsPast). Reference.Logs are all
+// the templates that are known, not only those of the window.
+type Sample struct {
+	From            time.Time `json:"from"`
+	To              time.Time `json:"to"`
+	OnTrial         Numbers   `json:"onTrial"`
+	Reference       Numbers   `json:"reference"`
+	Weight          int       `json:"weight"` // percent of requests configured to go to gray
+	ReferenceIsPast bool      `json:"referenceIsPast,omitempty"`
+	NoResources     bool      `json:"noResources,omitempty"` // metrics.k8s.io is not there: said, never passed
+	NoTraffic       bool      `json:"noTraffic,omitempty"`   // the gateway's metrics could not be read in this window
+}
+
+// Limits are the user's thresholds. Defaults returns the documented ones.
+type Limits struct {
+	ErrorPercent float64       // percentage points of errors above the reference
+	P99          time.Duration // absolute limit of the 99th percentile; 0: twice the reference and 100 ms above it
+	MemoryRatio  float64       // mean memory by pod, on trial / reference
+	CPURatio     float64       // CPU seconds by request, on trial / reference
+	NewErrorLogs int           // error-level templates that the reference does not write
+	Restarts     int
+	MinRequests  int // below it a window is not enough evidence
+}

@@ -1,0 +1,152 @@
+package judge
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// slower is what the 99th percentile must be above the reference's, besides being twice it: below that, users do
+// not notice and a coarse histogram cannot tell.
+const slower = 100 * time.Millisecond
+
+// apart is how many times wider that bound is against a reference of another time (1 where both sides were measured
+// at once): a busy node slows whoever is measured then, and only a side measured beside it would show that.
+const apart = 4
+
+func (s Sample) wider() float64 {
+	if s.ReferenceIsPast {
+		return apart
+	}
+	return 1
+}
+
+// straySlow is how many slow answers above the one in a hundred it takes to blame the image: a node that was busy for a
+// moment makes some, and the 99th percentile of 50 requests is one of them.
+const straySlow = 10
+
+// blatant is the share of requests over the bound from which slowness ends a step at once. Less is weighed at the
+// end of the step, against the whole of it.
+const blatant = 0.05
+
+// latency fails where the 99th percentile is over the absolute limit or, without one, over twice the reference's and
+// 100 ms above it (four times that bound against a reference of another time), with at least `straySlow` slow answers more than the one in a hundred that it allows; fewer are
+// inconclusive.
+func latency(s Sample, l Limits, n looks) Check {
+	c := Check{Name: "p99", Unit: "ms"}
+	trial, ref := s.OnTrial.Traffic.Latency, s.Reference.Traffic.Latency
+	switch {
+	case s.NoTraffic:
+		return c.unknown("the gateway's metrics could not be read")
+	case len(trial) == 0 && len(ref) == 0:
+		c.Absent = true
+		return c.unknown("the gateway counts no latencies")
+	}
+	least := float64(max(1, l.MinRequests))
+	got, ok := quantile(0.99, trial)
+	if !ok || got.total < least {
+		return c.unknown("%s has latencies of %.0f requests, %d are needed", s.OnTrial.Name, got.total, l.MinRequests)
+	}
+	bound, versus := l.P99.Seconds(), ""
+	if l.P99 <= 0 {
+		normal, ok := quantile(0.99, ref)
+		if !ok || normal.total < least {
+			return c.unknown("%s has latencies of %.0f requests, %d are needed", s.Reference.Name, normal.total, l.MinRequests)
+		}
+		if got.over && normal.over {
+			c.Absent = true
+			return c.unknown("both sides are slower than the gateway's histogram can tell (%.0f ms)", 1000*got.seconds)
+		}
+		bound = s.wider() * math.Max(2*normal.seconds, normal.seconds+slower.Seconds())
+		versus = fmt.Sprintf("; %s %s of %.0f requests%s", s.Reference.Name, normal, normal.total, s.past())
+	}
+	return c.slow(s, trial, got, bound, versus, n)
+}
+
+// slow decides a latency check once its bound, in seconds, is known.
+func (c Check) slow(s Sample, trial []Bucket, got reading, bound float64, versus string, n looks) Check {
+	slow := got.total - below(bound, trial)
+	c.Why = fmt.Sprintf("%s answered 99 %% of %.0f requests within %s (limit %.0f ms), %.0f slower%s",
+		s.OnTrial.Name, got.total, got, 1000*bound, slow, versus)
+	if got.over && got.seconds < bound {
+		c.Got, c.Limit, c.Verdict = 1000*got.seconds, 1000*bound, Inconclusive
+		c.Why += "; the gateway's histogram cannot tell"
+		return c
+	}
+	c = c.decide(1000*got.seconds, 1000*bound)
+	if got.over {
+		c.Verdict = Fail // more than the last bucket's bound, which is the limit or above
+	}
+	if c.Verdict == Fail && (slow < 0.01*got.total+straySlow || n == manyLooks && slow <= blatant*got.total) {
+		c.Verdict = Inconclusive
+		c.Why += "; too few to tell it from chance"
+	}
+	return c.excused(s)
+}
+
+// reading is a quantile of a histogram.
+type reading struct {
+	seconds float64
+	over    bool    // it lies above the last finite bound, which seconds then is
+	total   float64 // requests in the histogram
+}
+
+// String writes it in milliseconds.
+func (r reading) String() string {
+	if r.over {
+		return fmt.Sprintf("more than %.0f ms", 1000*r.seconds)
+	}
+	return fmt.Sprintf("%.0f ms", 1000*r.seconds)
+}
+
+// quantile returns the q-quantile of a cumulative histogram, linear inside its bucket as Prometheus'
+// histogram_quantile has it. ok is false for a histogram that is empty or makes no sense.
+func quantile(q float64, h []Bucket) (r reading, ok bool) {
+	if !sound(h) {
+		return reading{}, false
+	}
+	r.total = h[len(h)-1].Count
+	if r.total == 0 {
+		return r, false
+	}
+	rank, from, before := q*r.total, 0.0, 0.0
+	for _, b := range h[:len(h)-1] {
+		if b.Count >= rank {
+			r.seconds = from + (b.Le-from)*(rank-before)/(b.Count-before)
+			return r, true
+		}
+		from, before = b.Le, b.Count
+	}
+	r.seconds, r.over = from, true
+	return r, true
+}
+
+// below returns how many requests took at most that many seconds, linear inside a bucket.
+func below(seconds float64, h []Bucket) float64 {
+	from, before := 0.0, 0.0
+	for _, b := range h {
+		if math.IsInf(b.Le, 1) {
+			break
+		}
+		if b.Le >= seconds {
+			return before + (b.Count-before)*(seconds-from)/(b.Le-from)
+		}
+		from, before = b.Le, b.Count
+	}
+	return before
+}
+
+// sound says whether it is a cumulative histogram: rising positive bounds up to +Inf, counts that never fall.
+func sound(h []Bucket) bool {
+	if len(h) < 2 || !math.IsInf(h[len(h)-1].Le, 1) {
+		return false
+	}
+	from, before := 0.0, 0.0
+	for i, b := range h {
+		if !usable(b.Count) || b.Count < before || !(b.Le > from) || i < len(h)-1 && math.IsInf(b.Le, 1) {
+			return false
+		}
+		from, before = b.Le, b.Count
+	}
+	return true
+}

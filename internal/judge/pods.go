@@ -1,0 +1,202 @@
+package judge
+
+import (
+	"fmt"
+	"math"
+)
+
+// restarts fails where more containers ended than allowed, whatever their exit code: a service that ends with 0 while
+// it serves has ended all the same.
+func restarts(s Sample, l Limits) Check {
+	c := Check{Name: "restarts", Unit: "restarts"}
+	all := s.OnTrial.Restarts
+	if len(all) == 0 && s.OnTrial.Pods == 0 && len(s.OnTrial.NotReady) == 0 {
+		return c.unknown("no pod of %s was seen", s.OnTrial.Name)
+	}
+	if len(all) == 0 {
+		c.Why = fmt.Sprintf("no container of %d %s pods ended", s.OnTrial.Pods, s.OnTrial.Name)
+		return c.decide(0, float64(l.Restarts))
+	}
+	first := worstRestart(all)
+	c.Where = "Pod " + first.Pod
+	c.Why = fmt.Sprintf("%d containers of %s ended (limit %d): %s of pod %s: %s, exit code %d",
+		len(all), s.OnTrial.Name, l.Restarts, first.Container, first.Pod, first.cause(), first.ExitCode)
+	return c.decide(float64(len(all)), float64(l.Restarts))
+}
+
+// worstRestart is the one to name: an OOM kill before the others.
+func worstRestart(all []Restart) Restart {
+	for _, r := range all {
+		if r.Reason == oomKilled {
+			return r
+		}
+	}
+	return all[0]
+}
+
+const oomKilled = "OOMKilled"
+
+func (r Restart) cause() string {
+	switch r.Reason {
+	case oomKilled:
+		return "killed because it was out of memory (OOMKilled)"
+	case "":
+		return "no reason given"
+	default:
+		return r.Reason
+	}
+}
+
+// ready fails where a larger share of the pods on trial than of the reference's is not ready any more. Where the
+// reference suffers as much, something they share is to blame: inconclusive.
+func ready(s Sample) Check {
+	c := Check{Name: "ready", Unit: "pods"}
+	lost := len(s.OnTrial.NotReady)
+	switch {
+	case lost == 0 && s.OnTrial.Pods == 0:
+		return c.unknown("no pod of %s was seen", s.OnTrial.Name)
+	case lost == 0:
+		c.Why = fmt.Sprintf("all %d pods of %s stayed ready", s.OnTrial.Pods, s.OnTrial.Name)
+		return c.decide(0, 0)
+	}
+	c.Where = "Pod " + s.OnTrial.NotReady[0]
+	c.Why = fmt.Sprintf("%d of %d pods of %s are not ready any more: %s; %s %d of %d", lost, lost+s.OnTrial.Pods,
+		s.OnTrial.Name, s.OnTrial.NotReady[0], s.Reference.Name, len(s.Reference.NotReady),
+		len(s.Reference.NotReady)+s.Reference.Pods)
+	c = c.decide(float64(lost), 0)
+	switch {
+	case lostShare(s.OnTrial) <= lostShare(s.Reference):
+		c.Verdict = Inconclusive
+	case s.OnTrial.Pods == 0 && len(s.Reference.NotReady) > 0:
+		c.Infrastructure = true // few pods, and the other side loses some, too: users must go, nobody is blamed
+	}
+	return c
+}
+
+func lostShare(n Numbers) float64 {
+	return ratio(float64(len(n.NotReady)), float64(len(n.NotReady)+n.Pods))
+}
+
+// newErrorLogs fails where the side on trial writes more error-level templates that are not known than allowed.
+// Without a log of the reference, or with one that overflowed, what is new cannot be told.
+func newErrorLogs(s Sample, l Limits) Check {
+	c := Check{Name: "new-error-logs", Unit: "templates"}
+	if s.OnTrial.Streams == 0 && len(s.OnTrial.Logs) == 0 {
+		return c.unknown("no log of %s could be read", s.OnTrial.Name)
+	}
+	fresh := unknownTemplates(s)
+	if len(fresh) == 0 {
+		c.Why = fmt.Sprintf("%s wrote nothing at error level that %s does not (logs of %d containers)",
+			s.OnTrial.Name, s.Reference.Name, s.OnTrial.Streams)
+		return c.decide(0, float64(l.NewErrorLogs))
+	}
+	first := fresh[0]
+	c.Where = "Pod " + first.Pod
+	c.Why = fmt.Sprintf("%s wrote error lines that %s does not, %d different (limit %d); the first, %d times: %s",
+		s.OnTrial.Name, s.Reference.Name, len(fresh), l.NewErrorLogs, first.Count, first.Line)
+	c = c.decide(float64(len(fresh)), float64(l.NewErrorLogs))
+	if c.Verdict == Fail && written(fresh) < strayLines {
+		c.Verdict = Inconclusive
+		c.Why += "; too few lines to tell it from chance"
+	}
+	if s.Reference.Streams == 0 || s.Reference.LogsCut > 0 {
+		c.Verdict = Inconclusive
+		c.Why = fmt.Sprintf("the logs of %s are not known well enough to say what is new: %s", s.Reference.Name, c.Why)
+	}
+	return c
+}
+
+// strayLines is how many new error lines it takes to blame the image: one may be a dependency that was slow for once.
+const strayLines = 3
+
+// written is how many lines the templates were written as.
+func written(all []LogTemplate) int {
+	lines := 0
+	for _, t := range all {
+		lines += t.Count
+	}
+	return lines
+}
+
+func unknownTemplates(s Sample) []LogTemplate {
+	known := make(map[string]bool, len(s.Reference.Logs))
+	for _, t := range s.Reference.Logs {
+		known[t.Template] = true
+	}
+	var fresh []LogTemplate
+	for _, t := range s.OnTrial.Logs {
+		if !known[t.Template] {
+			fresh = append(fresh, t)
+		}
+	}
+	return fresh
+}
+
+// Differences too small to matter, whatever the ratio says.
+const (
+	smallMemory = 32 << 20 // bytes by pod
+	smallCPU    = 0.005    // cores by pod
+)
+
+// memory compares the mean by pod of the last readings.
+func memory(s Sample, l Limits) Check {
+	c := Check{Name: "memory", Unit: "times"}
+	if s.NoResources {
+		c.Absent = true
+		return c.unknown("metrics.k8s.io is not there: memory was not compared")
+	}
+	trial, ref := mean(s.OnTrial.Memory), mean(s.Reference.Memory)
+	if !usable(trial, ref) || ref == 0 {
+		return c.unknown("no memory reading of both sides")
+	}
+	c.Why = fmt.Sprintf("%s uses %.0f MiB by pod, %s %.0f MiB%s (%.2f times, limit %.2f)", s.OnTrial.Name, trial/(1<<20),
+		s.Reference.Name, ref/(1<<20), s.past(), trial/ref, l.MemoryRatio)
+	c = c.decide(trial/ref, l.MemoryRatio)
+	if c.Verdict == Fail && trial-ref < smallMemory {
+		c.Verdict = Pass
+		c.Why += "; a difference below 32 MiB does not count"
+	}
+	return c
+}
+
+// cpu compares CPU seconds by request. What pods use when idle weighs more on those that serve less, so it fails only
+// where a pod on trial also uses at least 5 millicores more than one of the reference.
+func cpu(s Sample, l Limits) Check {
+	c := Check{Name: "cpu", Unit: "times"}
+	if s.NoResources {
+		c.Absent = true
+		return c.unknown("metrics.k8s.io is not there: CPU was not compared")
+	}
+	trial, ref := mean(s.OnTrial.CPU), mean(s.Reference.CPU)
+	byTrial, byRef := s.cpuByRequest(s.OnTrial), s.cpuByRequest(s.Reference)
+	if s.NoTraffic || !usable(trial, ref, byTrial, byRef) {
+		return c.unknown("no CPU reading and requests of both sides")
+	}
+	c.Why = fmt.Sprintf("%s uses %.2f ms CPU by request, %s %.2f ms%s (limit %.2f times); by pod %.0f and %.0f millicores",
+		s.OnTrial.Name, 1000*byTrial, s.Reference.Name, 1000*byRef, s.past(), l.CPURatio, 1000*trial, 1000*ref)
+	if trial-ref < smallCPU {
+		c.Got, c.Limit, c.Verdict = ratio(byTrial, byRef), l.CPURatio, Pass
+		return c
+	}
+	return c.decide(byTrial/byRef, l.CPURatio)
+}
+
+// cpuByRequest is in seconds; NaN where there are no readings or no requests.
+func (s Sample) cpuByRequest(n Numbers) float64 {
+	if n.Traffic.Requests <= 0 {
+		return math.NaN()
+	}
+	return mean(n.CPU) * float64(len(n.CPU)) * s.seconds(n) / n.Traffic.Requests
+}
+
+// mean is NaN for no values.
+func mean(all []float64) float64 {
+	sum := 0.0
+	for _, v := range all {
+		if !usable(v) {
+			return math.NaN()
+		}
+		sum += v
+	}
+	return sum / float64(len(all))
+}

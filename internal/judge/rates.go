@@ -1,0 +1,132 @@
+package judge
+
+import (
+	"fmt"
+	"math"
+)
+
+// predicted is how many requests the weight must have brought to the side on trial before none at all is a fault of
+// the routing.
+const predicted = 20
+
+// stray is how many errors above what the reference predicts it takes to blame the image; fewer may be chance: one error in
+// 50 requests is 2 %, and 3 of 75 against 0 of 89 happen without any difference in one of eleven pairs (Fisher's exact
+// test; 5 of 75 in one of fifty).
+const stray = 5
+
+func requests(s Sample, l Limits) Check {
+	c := Check{Name: NameRequests, Unit: "requests", Verdict: Inconclusive}
+	got := s.OnTrial.Traffic.Requests
+	switch {
+	case s.NoTraffic:
+		return c.unknown("the gateway's metrics could not be read")
+	case !usable(got):
+		return c.unknown("the gateway's request count is unusable")
+	}
+	c.Got, c.Limit = got, float64(l.MinRequests)
+	c.Why = fmt.Sprintf("%s served %.0f requests, %d are needed", s.OnTrial.Name, got, l.MinRequests)
+	if got >= c.Limit {
+		c.Verdict = Pass
+	}
+	return c
+}
+
+// routing fails, by no fault of the image, where the weight promises requests and none came.
+func routing(s Sample) Check {
+	c := Check{Name: "routing", Unit: "requests", Infrastructure: true}
+	got, other := s.OnTrial.Traffic.Requests, s.Reference.Traffic.Requests
+	if s.ReferenceIsPast {
+		other = 0
+	}
+	switch {
+	case s.NoTraffic:
+		return c.unknown("the gateway's metrics could not be read")
+	case !usable(got, other):
+		return c.unknown("the gateway's request count is unusable")
+	}
+	want := (got + other) * float64(s.share()) / 100
+	c.Got, c.Limit = got, want
+	c.Why = fmt.Sprintf("%s served %.0f of %.0f requests; weight %d predicts %.0f", s.OnTrial.Name, got, got+other, s.Weight, want)
+	switch {
+	case got > 0:
+		c.Verdict = Pass
+	case want >= predicted:
+		c.Verdict = Fail
+	default:
+		c.Verdict = Inconclusive
+	}
+	return c
+}
+
+// errorShare fails where the side on trial answered more than ErrorPercent points more of its requests with an error
+// than the reference, with at least `stray` errors above what the reference's share predicts. A share above the
+// limit with fewer errors is inconclusive: more requests will tell. Without a reference its share is 0, which is
+// said.
+//
+// For many looks the reference is given one error more than it had (a short window without an error is no proof that
+// none happens), and three standard deviations of the predicted count are added to `stray`.
+func errorShare(s Sample, l Limits, n looks) Check {
+	c := Check{Name: NameErrors, Unit: "percentage points"}
+	trial, ref := s.OnTrial.Traffic, s.Reference.Traffic
+	switch {
+	case s.NoTraffic:
+		return c.unknown("the gateway's metrics could not be read")
+	case !counted(trial) || !counted(ref):
+		return c.unknown("the gateway's counts are unusable")
+	case trial.Requests < float64(max(1, l.MinRequests)):
+		return c.unknown("%s served %.0f requests, %d are needed", s.OnTrial.Name, trial.Requests, l.MinRequests)
+	}
+	share, normal := trial.Errors/trial.Requests, ratio(ref.Errors, ref.Requests)
+	c.Why = fmt.Sprintf("%s answered 5xx to %.0f of %.0f requests (%s, limit %s more than %s); %s",
+		s.OnTrial.Name, trial.Errors, trial.Requests, percent(100*share), percent(l.ErrorPercent), s.Reference.Name, s.referenceErrors())
+	c = c.decide(math.Max(0, 100*(share-normal)), l.ErrorPercent)
+	if c.Verdict == Fail && trial.Errors < enoughErrors(trial.Requests, ref, n) {
+		c.Verdict = Inconclusive
+		c.Why += "; too few errors to tell it from chance"
+	}
+	return c.excused(s)
+}
+
+// excused takes the blame off the image where somebody took a pod of the side on trial away in the window: its requests
+// fail, or wait for the pods that are left, whatever runs in it.
+func (c Check) excused(s Sample) Check {
+	if c.Verdict != Fail || len(s.OnTrial.Taken) == 0 {
+		return c
+	}
+	c.Infrastructure = true
+	c.Why += fmt.Sprintf("; pod %s was deleted or evicted meanwhile, so the image is not blamed", s.OnTrial.Taken[0])
+	return c
+}
+
+// enoughErrors is how many errors in so many requests are more than chance.
+func enoughErrors(requests float64, ref Traffic, n looks) float64 {
+	if n == endOfStep {
+		return requests*ratio(ref.Errors, ref.Requests) + stray
+	}
+	expect := 0.0
+	if ref.Requests > 0 {
+		expect = requests * math.Min(1, (ref.Errors+1)/ref.Requests)
+	}
+	return expect + stray + 3*math.Sqrt(expect)
+}
+
+func (s Sample) referenceErrors() string {
+	ref := s.Reference.Traffic
+	if ref.Requests == 0 {
+		return s.Reference.Name + " had no requests to compare with"
+	}
+	return fmt.Sprintf("%s %.0f of %.0f (%s)%s", s.Reference.Name, ref.Errors, ref.Requests,
+		percent(100*ref.Errors/ref.Requests), s.past())
+}
+
+func counted(t Traffic) bool {
+	return usable(t.Requests, t.Errors) && t.Errors <= t.Requests
+}
+
+// ratio is a/b, and 0 where b is 0.
+func ratio(a, b float64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return a / b
+}

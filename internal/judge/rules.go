@@ -1,0 +1,166 @@
+package judge
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Defaults returns the limits that are documented (one percentage point of errors, no restart, no new
+// error-level template, 50 requests).
+func Defaults() Limits {
+	return Limits{ErrorPercent: 1, MemoryRatio: 2, CPURatio: 2, MinRequests: 50}
+}
+
+// Judge applies every rule to the window of a whole step. Each rule gives one check, in a fixed order; a rule that
+// has nothing to go by is inconclusive, never a pass.
+func Judge(s Sample, l Limits) []Check {
+	return []Check{
+		requests(s, l),
+		routing(s),
+		errorShare(s, l, endOfStep),
+		latency(s, l, endOfStep),
+		restarts(s, l),
+		ready(s),
+		newErrorLogs(s, l),
+		memory(s, l),
+		cpu(s, l),
+	}
+}
+
+// AtOnce returns the checks that already fail in this window and must end the step now; none is not a pass. It may
+// be asked many times a second, so where chance can deceive it wants more than Judge does at the end of a step. While
+// no user is on the side on trial it returns nothing. Routing is left to the end of the step: a window may begin before
+// the gateway serves its weight.
+func AtOnce(s Sample, l Limits) []Check {
+	if s.share() == 0 {
+		return nil
+	}
+	all := []Check{
+		restarts(s, l),
+		ready(s),
+		newErrorLogs(s, l),
+		errorShare(s, l, manyLooks),
+	}
+	if s.To.Sub(s.From) >= settled {
+		all = append(all, latency(s, l, manyLooks))
+	}
+	var failed []Check
+	for _, c := range all {
+		if c.Verdict == Fail {
+			failed = append(failed, c)
+		}
+	}
+	return failed
+}
+
+// settled is the shortest window in which AtOnce judges latency: one pause of a collector is no anomaly.
+const settled = 5 * time.Second
+
+// looks says how often a rule is asked about overlapping windows.
+type looks int
+
+const (
+	endOfStep looks = iota + 1 // once, about the whole step
+	manyLooks                  // at every tick
+)
+
+// Worst returns the worst verdict: a failure, else an inconclusive one, else a pass. Absent checks do not count, and
+// where nothing counts the verdict is inconclusive.
+func Worst(checks []Check) Verdict {
+	worst, seen := Pass, false
+	for _, c := range checks {
+		switch {
+		case c.Verdict == Fail:
+			return Fail
+		case c.Absent:
+		case c.Verdict == Pass:
+			seen = true
+		default:
+			worst, seen = Inconclusive, true
+		}
+	}
+	if !seen {
+		return Inconclusive
+	}
+	return worst
+}
+
+// Blamed says whether a failing check blames the image; failures of the infrastructure alone do not.
+func Blamed(checks []Check) bool {
+	for _, c := range checks {
+		if c.Verdict == Fail && !c.Infrastructure {
+			return true
+		}
+	}
+	return false
+}
+
+// share is the percent of requests configured to go to the side on trial.
+func (s Sample) share() int {
+	if s.OnTrial.Name == "production" {
+		return 100 - s.Weight
+	}
+	return s.Weight
+}
+
+// seconds is the length of the window of a side's numbers.
+func (s Sample) seconds(n Numbers) float64 {
+	if n.Window > 0 {
+		return n.Window.Seconds()
+	}
+	return s.To.Sub(s.From).Seconds()
+}
+
+// past is put behind the reference's numbers where they are not of this window.
+func (s Sample) past() string {
+	if s.ReferenceIsPast {
+		return " when it last had traffic"
+	}
+	return ""
+}
+
+// decide fills got and limit and fails what is above the limit. Numbers that are no numbers are inconclusive, and
+// they do not get into the check, which must marshal to JSON.
+func (c Check) decide(got, limit float64) Check {
+	c.Verdict = Inconclusive
+	if !usable(got, limit) {
+		c.Why = "the numbers are unusable: " + c.Why
+		return c
+	}
+	c.Got, c.Limit = got, limit
+	if got <= limit+1e-9*limit { // what rounding adds is not above
+		c.Verdict = Pass
+	} else {
+		c.Verdict = Fail
+	}
+	return c
+}
+
+// unknown makes the check inconclusive.
+func (c Check) unknown(format string, args ...any) Check {
+	c.Verdict, c.Why = Inconclusive, fmt.Sprintf(format, args...)
+	return c
+}
+
+// usable says whether all are finite and none is negative.
+func usable(all ...float64) bool {
+	for _, v := range all {
+		if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// percent writes a percentage so that small ones keep a digit that says something.
+func percent(v float64) string {
+	switch {
+	case v == 0:
+		return "0 %"
+	case v < 1:
+		return fmt.Sprintf("%.2f %%", v)
+	default:
+		return fmt.Sprintf("%.1f %%", v)
+	}
+}

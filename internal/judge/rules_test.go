@@ -1,0 +1,404 @@
+package judge
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// healthy is one minute at weight 20 in which nothing is wrong and every rule has what it needs.
+func healthy() Sample {
+	return Sample{
+		From: start, To: start.Add(time.Minute), Weight: 20,
+		OnTrial: Numbers{
+			Name: "gray", Pods: 2, Streams: 2, Traffic: Traffic{Requests: 1000, Latency: fast(1000)},
+			Memory: []float64{100 << 20, 100 << 20}, CPU: []float64{0.1, 0.1},
+		},
+		Reference: Numbers{
+			Name: "production", Pods: 8, Streams: 2, Traffic: Traffic{Requests: 4000, Latency: fast(4000)},
+			Memory: slices.Repeat([]float64{100 << 20}, 8), CPU: slices.Repeat([]float64{0.1}, 8),
+		},
+	}
+}
+
+// fast is a histogram with bounds at 100, 300 and 1200 ms, all requests in the first bucket.
+func fast(n float64) []Bucket { return histogram(n, n, n, n) }
+
+func histogram(a, b, c, all float64) []Bucket {
+	return []Bucket{{0.1, a}, {0.3, b}, {1.2, c}, {math.Inf(1), all}}
+}
+
+func check(t *testing.T, checks []Check, name string) Check {
+	t.Helper()
+	i := slices.IndexFunc(checks, func(c Check) bool { return c.Name == name })
+	require.GreaterOrEqual(t, i, 0, "no check %s in %v", name, checks)
+	return checks[i]
+}
+
+// A side that loses a pod to somebody's hand fails for it: users must go, the image is not to blame.
+func TestAPodThatWasTakenAwayIsNotTheImagesFault(t *testing.T) {
+	for name, change := range map[string]func(*Sample){
+		"errors": func(s *Sample) { s.OnTrial.Traffic.Errors = s.OnTrial.Traffic.Requests / 2 },
+		"p99":    func(s *Sample) { s.OnTrial.Traffic.Latency = []Bucket{{0.3, 0}, {10, 1000}, {math.Inf(1), 1000}} },
+		"ready": func(s *Sample) {
+			s.OnTrial.Pods, s.OnTrial.NotReady, s.Reference.NotReady = 0, []string{"g"}, []string{"p"}
+		},
+	} {
+		for _, taken := range []bool{false, true} {
+			s := healthy()
+			change(&s)
+			if taken {
+				s.OnTrial.Taken = []string{"web-gray-1"}
+			} else if name == "ready" {
+				s.Reference.NotReady = nil
+			}
+			c := check(t, Judge(s, Defaults()), name)
+			assert.Equal(t, Fail, c.Verdict, "%s %v: %s", name, taken, c.Why)
+			assert.Equal(t, taken, c.Infrastructure, "%s: %s", name, c.Why)
+		}
+	}
+}
+
+func TestJudgePassesAHealthyWindow(t *testing.T) {
+	checks := Judge(healthy(), Defaults())
+	names := make([]string, 0, len(checks))
+	for _, c := range checks {
+		names = append(names, c.Name)
+		assert.Equal(t, Pass, c.Verdict, "%s: %s", c.Name, c.Why)
+		assert.NotEmpty(t, c.Why, c.Name)
+	}
+	assert.Equal(t, []string{"requests", "routing", "errors", "p99", "restarts", "ready", "new-error-logs", "memory", "cpu"}, names)
+	assert.Equal(t, Pass, Worst(checks))
+	assert.False(t, Blamed(checks))
+	assert.Empty(t, AtOnce(healthy(), Defaults()))
+}
+
+func TestJudgeNeverPassesWhatItDidNotSee(t *testing.T) {
+	s := Sample{From: start, To: start.Add(time.Minute), Weight: 20, OnTrial: Numbers{Name: "gray"}, Reference: Numbers{Name: "production"}}
+	for _, c := range Judge(s, Defaults()) {
+		assert.Equal(t, Inconclusive, c.Verdict, "%s: %s", c.Name, c.Why)
+	}
+	s.NoTraffic, s.NoResources = true, true
+	for _, c := range Judge(s, Defaults()) {
+		assert.Equal(t, Inconclusive, c.Verdict, "%s: %s", c.Name, c.Why)
+		assert.Equal(t, c.Name == "memory" || c.Name == "cpu", c.Absent, c.Name)
+	}
+}
+
+// TestRules holds every rule from both sides of its limit.
+func TestRules(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	tests := []struct {
+		name   string
+		rule   string
+		change func(*Sample, *Limits)
+		want   Verdict
+	}{
+		{"50 requests", "requests", func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Requests = 50 }, Pass},
+		{"49 requests", "requests", func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Requests = 49 }, Inconclusive},
+		{"the user's least", "requests", func(s *Sample, l *Limits) { s.OnTrial.Traffic.Requests, l.MinRequests = 999, 1000 }, Inconclusive},
+		{"NaN requests", "requests", func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Requests = nan }, Inconclusive},
+		{"Inf requests", "requests", func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Requests = inf }, Inconclusive},
+		{"no traffic seen", "requests", func(s *Sample, _ *Limits) { s.NoTraffic = true }, Inconclusive},
+
+		{"one request came", "routing", func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Requests = 1 }, Pass},
+		{"none, 20 predicted", "routing", func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Requests, s.Reference.Traffic.Requests = 0, 100 }, Fail},
+		{"none, 19.8 predicted", "routing", func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Requests, s.Reference.Traffic.Requests = 0, 99 }, Inconclusive},
+		{"production on trial: 25 predicted", "routing", func(s *Sample, _ *Limits) { turn(s, 75); s.Reference.Traffic.Requests = 100 }, Fail},
+		{"production on trial: 19 predicted", "routing", func(s *Sample, _ *Limits) { turn(s, 81); s.Reference.Traffic.Requests = 100 }, Inconclusive},
+		{"past requests predict nothing", "routing", func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Requests, s.ReferenceIsPast = 0, true }, Inconclusive},
+		{"NaN of the other side", "routing", func(s *Sample, _ *Limits) { s.Reference.Traffic.Requests = nan }, Inconclusive},
+		{"no traffic seen", "routing", func(s *Sample, _ *Limits) { s.NoTraffic = true }, Inconclusive},
+
+		{"1.0 points", "errors", errors(10, 0), Pass},
+		{"1.1 points", "errors", errors(11, 0), Fail},
+		{"production as bad", "errors", errors(30, 80), Pass},
+		{"1.0 points above a bad production", "errors", errors(30, 80), Pass},
+		{"1.1 points above a bad production", "errors", errors(31, 80), Fail},
+		{"better than production", "errors", errors(0, 400), Pass},
+		{"one stray error in 50", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 50, Errors: 1} }, Inconclusive},
+		{"four in 50", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 50, Errors: 4} }, Inconclusive},
+		{"five in 50", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 50, Errors: 5} }, Fail},
+		{"three in 49", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 49, Errors: 3} }, Inconclusive},
+		{"five more than production predicts", "errors", func(s *Sample, _ *Limits) {
+			s.OnTrial.Traffic, s.Reference.Traffic = Traffic{Requests: 100, Errors: 6}, Traffic{Requests: 100, Errors: 1}
+		}, Fail},
+		{"four more than production predicts", "errors", func(s *Sample, _ *Limits) {
+			s.OnTrial.Traffic, s.Reference.Traffic = Traffic{Requests: 100, Errors: 5}, Traffic{Requests: 100, Errors: 1}
+		}, Inconclusive},
+		{"no reference, within", "errors", func(s *Sample, _ *Limits) { errors(10, 0)(s, nil); s.Reference.Traffic = Traffic{} }, Pass},
+		{"no reference, above", "errors", func(s *Sample, _ *Limits) { errors(11, 0)(s, nil); s.Reference.Traffic = Traffic{} }, Fail},
+		{"against the past, within", "errors", func(s *Sample, _ *Limits) { errors(30, 80)(s, nil); s.ReferenceIsPast = true }, Pass},
+		{"against the past, above", "errors", func(s *Sample, _ *Limits) { errors(31, 80)(s, nil); s.ReferenceIsPast = true }, Fail},
+		{"the user's limit, within", "errors", func(s *Sample, l *Limits) { errors(50, 0)(s, nil); l.ErrorPercent = 5 }, Pass},
+		{"the user's limit, above", "errors", func(s *Sample, l *Limits) { errors(51, 0)(s, nil); l.ErrorPercent = 5 }, Fail},
+		{"NaN errors", "errors", errors(nan, 0), Inconclusive},
+		{"NaN errors of production", "errors", errors(0, nan), Inconclusive},
+		{"more errors than requests", "errors", errors(1001, 0), Inconclusive},
+		{"NaN limit", "errors", func(_ *Sample, l *Limits) { l.ErrorPercent = nan }, Inconclusive},
+		{"no traffic seen", "errors", func(s *Sample, _ *Limits) { s.NoTraffic = true }, Inconclusive},
+
+		// Production's p99 is 99 ms, so the limit is 199 ms: 50 of the 101 in the second bucket are slower.
+		{"at the absolute limit", "p99", func(s *Sample, l *Limits) { l.P99 = 300 * time.Millisecond; trialLatency(s, 900, 990, 1000, 1000) }, Pass},
+		{"above the absolute limit", "p99", func(s *Sample, l *Limits) { l.P99 = 300 * time.Millisecond; trialLatency(s, 900, 980, 1000, 1000) }, Fail},
+		{"absolute, too few slow ones", "p99", func(s *Sample, l *Limits) { l.P99 = 300 * time.Millisecond; trialLatency(s, 900, 981, 1000, 1000) }, Inconclusive},
+		{"twice and 100 ms above", "p99", func(s *Sample, _ *Limits) { trialLatency(s, 950, 1000, 1000, 1000) }, Fail},
+		{"against the past, four times the bound: within", "p99", func(s *Sample, _ *Limits) { trialLatency(s, 900, 990, 1000, 1000); s.ReferenceIsPast = true }, Pass},
+		{"against the past, above", "p99", func(s *Sample, _ *Limits) { trialLatency(s, 900, 900, 1000, 1000); s.ReferenceIsPast = true }, Fail},
+		{"not 100 ms above", "p99", func(s *Sample, _ *Limits) { trialLatency(s, 982, 1000, 1000, 1000) }, Pass},
+		{"100 ms above but not twice", "p99", func(s *Sample, _ *Limits) {
+			trialLatency(s, 0, 0, 1000, 1000)
+			s.Reference.Traffic.Latency = histogram(0, 2000, 4000, 4000)
+		}, Pass},
+		{"twice a slow reference", "p99", func(s *Sample, _ *Limits) {
+			trialLatency(s, 0, 0, 1000, 1000)
+			s.Reference.Traffic.Latency = histogram(0, 4000, 4000, 4000)
+		}, Fail},
+		{"beyond the last bucket, limit inside", "p99", func(s *Sample, l *Limits) { l.P99 = time.Second; trialLatency(s, 0, 0, 0, 1000) }, Fail},
+		{"beyond the last bucket, limit at its bound", "p99", func(s *Sample, l *Limits) { l.P99 = 1200 * time.Millisecond; trialLatency(s, 0, 0, 0, 1000) }, Fail},
+		{"beyond the last bucket, limit beyond", "p99", func(s *Sample, l *Limits) { l.P99 = 2 * time.Second; trialLatency(s, 0, 0, 0, 1000) }, Inconclusive},
+		{"both beyond the last bucket", "p99", func(s *Sample, _ *Limits) {
+			trialLatency(s, 0, 0, 0, 1000)
+			s.Reference.Traffic.Latency = histogram(0, 0, 0, 4000)
+		}, Inconclusive},
+		{"50 requests", "p99", func(s *Sample, _ *Limits) { trialLatency(s, 50, 50, 50, 50) }, Pass},
+		{"49 requests", "p99", func(s *Sample, _ *Limits) { trialLatency(s, 49, 49, 49, 49) }, Inconclusive},
+		{"49 requests of production", "p99", func(s *Sample, _ *Limits) { s.Reference.Traffic.Latency = fast(49) }, Inconclusive},
+		{"49 requests of production, absolute limit", "p99", func(s *Sample, l *Limits) { l.P99 = time.Second; s.Reference.Traffic.Latency = fast(49) }, Pass},
+		{"falling counts", "p99", func(s *Sample, _ *Limits) { trialLatency(s, 900, 800, 1000, 1000) }, Inconclusive},
+		{"NaN counts", "p99", func(s *Sample, _ *Limits) { trialLatency(s, nan, nan, nan, nan) }, Inconclusive},
+		{"no last bucket", "p99", func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Latency = []Bucket{{0.1, 1000}} }, Inconclusive},
+		{"bounds out of order", "p99", func(s *Sample, _ *Limits) {
+			s.OnTrial.Traffic.Latency = []Bucket{{0.3, 900}, {0.1, 1000}, {inf, 1000}}
+		}, Inconclusive},
+		{"none of gray", "p99", func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Latency = nil }, Inconclusive},
+		{"no traffic seen", "p99", func(s *Sample, _ *Limits) { s.NoTraffic = true }, Inconclusive},
+
+		{"one restart", "restarts", restarted(1), Fail},
+		{"one restart, one allowed", "restarts", func(s *Sample, l *Limits) { restarted(1)(s, nil); l.Restarts = 1 }, Pass},
+		{"two restarts, one allowed", "restarts", func(s *Sample, l *Limits) { restarted(2)(s, nil); l.Restarts = 1 }, Fail},
+		{"production restarted", "restarts", func(s *Sample, _ *Limits) { s.Reference.Restarts = []Restart{{Pod: "p"}} }, Pass},
+
+		{"one pod lost", "ready", func(s *Sample, _ *Limits) { s.OnTrial.NotReady = []string{"g1"} }, Fail},
+		{"all lost", "ready", func(s *Sample, _ *Limits) { s.OnTrial.NotReady, s.OnTrial.Pods = []string{"g1"}, 0 }, Fail},
+		{"production lost a larger share", "ready", func(s *Sample, _ *Limits) {
+			s.OnTrial.NotReady, s.Reference.NotReady = []string{"g1"}, slices.Repeat([]string{"p"}, 8)
+		}, Inconclusive},
+		{"production lost a smaller share", "ready", func(s *Sample, _ *Limits) {
+			s.OnTrial.NotReady, s.Reference.NotReady = []string{"g1"}, []string{"p"}
+		}, Fail},
+		{"production lost one", "ready", func(s *Sample, _ *Limits) { s.Reference.NotReady = []string{"p1"} }, Pass},
+
+		{"a new template", "new-error-logs", logs(1, 0), Fail},
+		{"a known template", "new-error-logs", logs(1, 1), Pass},
+		{"two, one known", "new-error-logs", logs(2, 1), Fail},
+		{"a new template, two lines", "new-error-logs", func(s *Sample, _ *Limits) { logs(1, 0)(s, nil); s.OnTrial.Logs[0].Count = 2 }, Inconclusive},
+		{"one new, one allowed", "new-error-logs", func(s *Sample, l *Limits) { logs(1, 0)(s, nil); l.NewErrorLogs = 1 }, Pass},
+		{"two new, one allowed", "new-error-logs", func(s *Sample, l *Limits) { logs(2, 0)(s, nil); l.NewErrorLogs = 1 }, Fail},
+		{"gray's logs unseen", "new-error-logs", func(s *Sample, _ *Limits) { s.OnTrial.Streams = 0 }, Inconclusive},
+		{"new, production's logs unseen", "new-error-logs", func(s *Sample, _ *Limits) { logs(1, 0)(s, nil); s.Reference.Streams = 0 }, Inconclusive},
+		{"none, production's logs unseen", "new-error-logs", func(s *Sample, _ *Limits) { s.Reference.Streams = 0 }, Pass},
+		{"new, production's table overflowed", "new-error-logs", func(s *Sample, _ *Limits) { logs(1, 0)(s, nil); s.Reference.LogsCut = 1 }, Inconclusive},
+
+		{"twice", "memory", bytes(200), Pass},
+		{"2.01 times", "memory", bytes(201), Fail},
+		{"32 MiB more", "memory", func(s *Sample, _ *Limits) { bytes(52)(s, nil); s.Reference.Memory = []float64{20 << 20} }, Fail},
+		{"31 MiB more", "memory", func(s *Sample, _ *Limits) { bytes(51)(s, nil); s.Reference.Memory = []float64{20 << 20} }, Pass},
+		{"the user's ratio, within", "memory", func(s *Sample, l *Limits) { bytes(300)(s, nil); l.MemoryRatio = 3 }, Pass},
+		{"the user's ratio, above", "memory", func(s *Sample, l *Limits) { bytes(301)(s, nil); l.MemoryRatio = 3 }, Fail},
+		{"NaN", "memory", bytes(nan), Inconclusive},
+		{"Inf", "memory", bytes(inf), Inconclusive},
+		{"no reading of gray", "memory", func(s *Sample, _ *Limits) { s.OnTrial.Memory = nil }, Inconclusive},
+		{"no reading of production", "memory", func(s *Sample, _ *Limits) { s.Reference.Memory = nil }, Inconclusive},
+		{"production uses none", "memory", func(s *Sample, _ *Limits) { s.Reference.Memory = []float64{0} }, Inconclusive},
+		{"no metrics.k8s.io", "memory", func(s *Sample, _ *Limits) { s.NoResources = true }, Inconclusive},
+
+		// Gray serves 500 requests by pod as production does: 12 ms of CPU by request both.
+		{"twice by request", "cpu", cores(0.2), Pass},
+		{"2.1 times by request", "cpu", cores(0.21), Fail},
+		{"half the requests by pod, twice by request", "cpu", func(s *Sample, _ *Limits) { cores(0.1)(s, nil); s.OnTrial.Traffic.Requests = 500 }, Pass},
+		{"idle load by few requests", "cpu", func(s *Sample, _ *Limits) { cores(0.09)(s, nil); s.OnTrial.Traffic.Requests = 60 }, Pass},
+		{"6 millicores more", "cpu", func(s *Sample, _ *Limits) { cores(0.008)(s, nil); s.Reference.CPU = slices.Repeat([]float64{0.002}, 8) }, Fail},
+		{"4 millicores more", "cpu", func(s *Sample, _ *Limits) { cores(0.006)(s, nil); s.Reference.CPU = slices.Repeat([]float64{0.002}, 8) }, Pass},
+		{"NaN", "cpu", cores(nan), Inconclusive},
+		{"Inf", "cpu", cores(inf), Inconclusive},
+		{"production uses none", "cpu", func(s *Sample, _ *Limits) { s.Reference.CPU = []float64{0} }, Inconclusive},
+		{"no requests of production", "cpu", func(s *Sample, _ *Limits) { s.Reference.Traffic.Requests = 0 }, Inconclusive},
+		{"the reference's own window", "cpu", func(s *Sample, _ *Limits) { cores(0.21)(s, nil); s.Reference.Window = 2 * time.Minute }, Pass},
+		{"no metrics.k8s.io", "cpu", func(s *Sample, _ *Limits) { s.NoResources = true }, Inconclusive},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule+"/"+tt.name, func(t *testing.T) {
+			s, l := healthy(), Defaults()
+			tt.change(&s, &l)
+			got := check(t, Judge(s, l), tt.rule)
+			assert.Equal(t, tt.want, got.Verdict, got.Why)
+			assert.Equal(t, tt.rule == "routing", got.Infrastructure)
+			_, err := json.Marshal(got)
+			require.NoError(t, err, "what is judged must be recordable")
+			AtOnce(s, l)
+		})
+	}
+}
+
+// turn puts production on trial with no requests.
+func turn(s *Sample, weight int) {
+	s.OnTrial.Name, s.Reference.Name, s.Weight = "production", "gray", weight
+	s.OnTrial.Traffic = Traffic{}
+}
+
+func errors(gray, production float64) func(*Sample, *Limits) {
+	return func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Errors, s.Reference.Traffic.Errors = gray, production }
+}
+
+func trialLatency(s *Sample, a, b, c, all float64) {
+	s.OnTrial.Traffic.Latency = histogram(a, b, c, all)
+}
+
+func restarted(n int) func(*Sample, *Limits) {
+	return func(s *Sample, _ *Limits) {
+		s.OnTrial.Restarts = slices.Repeat([]Restart{{Pod: "g1", Container: "app", Reason: "Completed"}}, n)
+	}
+}
+
+func logs(trial, known int) func(*Sample, *Limits) {
+	all := []LogTemplate{{Template: "a", Line: "a 1", Count: 3, Pod: "g1"}, {Template: "b", Line: "b 1", Count: 3, Pod: "g2"}}
+	return func(s *Sample, _ *Limits) { s.OnTrial.Logs, s.Reference.Logs = all[:trial], all[:known] }
+}
+
+func bytes(mib float64) func(*Sample, *Limits) {
+	return func(s *Sample, _ *Limits) { s.OnTrial.Memory = []float64{mib * (1 << 20)} }
+}
+
+func cores(v float64) func(*Sample, *Limits) {
+	return func(s *Sample, _ *Limits) { s.OnTrial.CPU = []float64{v, v} }
+}
+
+func TestAtOnce(t *testing.T) {
+	short := func(s *Sample) { s.To = s.From.Add(2 * time.Second) }
+	tests := []struct {
+		name   string
+		change func(*Sample)
+		want   []string
+	}{
+		{"a crash", func(s *Sample) { short(s); restarted(1)(s, nil) }, []string{"restarts"}},
+		{"a crash without traffic numbers", func(s *Sample) { s.NoTraffic = true; restarted(1)(s, nil) }, []string{"restarts"}},
+		{"a new error line", func(s *Sample) { short(s); logs(1, 0)(s, nil) }, []string{"new-error-logs"}},
+		{"a pod lost", func(s *Sample) { short(s); s.OnTrial.NotReady = []string{"g1"} }, []string{"ready"}},
+		{"no user on gray", func(s *Sample) { s.Weight = 0; restarted(1)(s, nil) }, nil},
+		{"no user on production", func(s *Sample) { turn(s, 100); restarted(1)(s, nil) }, nil},
+		{"a user on production", func(s *Sample) { turn(s, 99); s.ReferenceIsPast = true; restarted(1)(s, nil) }, []string{"restarts"}},
+
+		{"few requests, 6 errors", func(s *Sample) { short(s); seen(s, 50, 6, 4000, 0) }, []string{"errors"}},
+		{"few requests, 5 errors", func(s *Sample) { short(s); seen(s, 50, 5, 4000, 0) }, nil},
+		{"production saw as few", func(s *Sample) { short(s); seen(s, 50, 8, 50, 0) }, nil},
+		{"production saw as few, many errors", func(s *Sample) { short(s); seen(s, 50, 10, 50, 0) }, []string{"errors"}},
+		{"no reference", func(s *Sample) { short(s); seen(s, 50, 5, 0, 0) }, []string{"errors"}},
+		{"too few requests", func(s *Sample) { short(s); seen(s, 49, 49, 4000, 0) }, nil},
+		{"30 % of a minute", func(s *Sample) { seen(s, 1000, 300, 4000, 1) }, []string{"errors"}},
+
+		{"slow in a long window", func(s *Sample) { trialLatency(s, 500, 500, 1000, 1000) }, []string{"p99"}},
+		{"slow in a short window", func(s *Sample) { short(s); trialLatency(s, 500, 500, 1000, 1000) }, nil},
+		{"5 % slow", func(s *Sample) { trialLatency(s, 950, 950, 1000, 1000) }, nil},
+		{"5.1 % slow", func(s *Sample) { trialLatency(s, 949, 949, 1000, 1000) }, []string{"p99"}},
+
+		{"no request where many are predicted", func(s *Sample) { seen(s, 0, 0, 4000, 0) }, nil},
+		{"memory waits for the end", func(s *Sample) { bytes(1000)(s, nil); cores(9)(s, nil) }, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := healthy()
+			tt.change(&s)
+			var names []string
+			for _, c := range AtOnce(s, Defaults()) {
+				names = append(names, c.Name)
+				assert.Equal(t, Fail, c.Verdict)
+			}
+			assert.Equal(t, tt.want, names)
+		})
+	}
+}
+
+func seen(s *Sample, requests, errs, refRequests, refErrs float64) {
+	s.OnTrial.Traffic = Traffic{Requests: requests, Errors: errs}
+	s.Reference.Traffic = Traffic{Requests: refRequests, Errors: refErrs}
+}
+
+func TestWorst(t *testing.T) {
+	pass, fail, unknown := Check{Verdict: Pass}, Check{Verdict: Fail}, Check{Verdict: Inconclusive}
+	absent, routing := Check{Verdict: Inconclusive, Absent: true}, Check{Verdict: Fail, Infrastructure: true}
+	tests := []struct {
+		name    string
+		checks  []Check
+		want    Verdict
+		blamed  bool
+		comment string
+	}{
+		{"nothing", nil, Inconclusive, false, "what was not seen is no pass"},
+		{"pass", []Check{pass, pass}, Pass, false, ""},
+		{"fail beats all", []Check{pass, unknown, fail}, Fail, true, ""},
+		{"inconclusive beats pass", []Check{pass, unknown, pass}, Inconclusive, false, ""},
+		{"absent is left out", []Check{pass, absent}, Pass, false, ""},
+		{"absent alone", []Check{absent}, Inconclusive, false, ""},
+		{"absent and inconclusive", []Check{absent, unknown}, Inconclusive, false, ""},
+		{"no verdict at all", []Check{{}}, Inconclusive, false, ""},
+		{"infrastructure", []Check{pass, routing}, Fail, false, ""},
+		{"both", []Check{routing, fail}, Fail, true, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			assert.Equal(t, tt.want, Worst(tt.checks), tt.comment)
+			assert.Equal(t, tt.blamed, Blamed(tt.checks))
+		})
+	}
+}
+
+func TestWhyTellsWithNumbers(t *testing.T) {
+	s := healthy()
+	s.OnTrial.Traffic = Traffic{Requests: 1203, Errors: 41}
+	s.Reference.Traffic = Traffic{Requests: 3611, Errors: 2}
+	s.OnTrial.Restarts = []Restart{{"g1", "app", "Error", 2}, {"g2", "app", "OOMKilled", 137}}
+	checks := Judge(s, Defaults())
+	assert.Equal(t, "gray answered 5xx to 41 of 1203 requests (3.4 %, limit 1.0 % more than production); production 2 of 3611 (0.06 %)",
+		check(t, checks, "errors").Why)
+	assert.Equal(t, "2 containers of gray ended (limit 0): app of pod g2: killed because it was out of memory (OOMKilled), exit code 137",
+		check(t, checks, "restarts").Why)
+	assert.Equal(t, "Pod g2", check(t, checks, "restarts").Where)
+	s.ReferenceIsPast = true
+	assert.Contains(t, check(t, Judge(s, Defaults()), "errors").Why, "production 2 of 3611 (0.06 %) when it last had traffic")
+	s.OnTrial.Restarts = []Restart{{"g1", "app", "Completed", 0}}
+	assert.Contains(t, check(t, Judge(s, Defaults()), "restarts").Why, "app of pod g1: Completed, exit code 0")
+}
+
+func TestQuantileIsThatOfPrometheus(t *testing.T) {
+	tests := []struct {
+		name string
+		q    float64
+		h    []Bucket
+		want reading
+		ok   bool
+	}{
+		{"middle of the first bucket", 0.5, histogram(100, 100, 100, 100), reading{0.05, false, 100}, true},
+		{"inside the second", 0.75, histogram(50, 100, 100, 100), reading{0.2, false, 100}, true},
+		{"at a bound", 0.5, histogram(50, 100, 100, 100), reading{0.1, false, 100}, true},
+		{"in the last bucket", 0.99, histogram(0, 0, 50, 100), reading{1.2, true, 100}, true},
+		{"empty", 0.99, histogram(0, 0, 0, 0), reading{}, false},
+		{"none", 0.99, nil, reading{}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, ok := quantile(tt.q, tt.h)
+			assert.Equal(t, tt.ok, ok)
+			assert.InDelta(t, tt.want.seconds, got.seconds, 1e-9)
+			assert.Equal(t, tt.want.over, got.over)
+			assert.InDelta(t, tt.want.total, got.total, 1e-9)
+		})
+	}
+}

@@ -1,0 +1,393 @@
+package observe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+)
+
+// story runs a test in a bubble of its own time. That all goroutines end with the watch is checked by the bubble: it
+// panics if one is left.
+func story(t *testing.T, change func(*Options), tell func(t *testing.T, s *scene)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, change)
+		s.run(t)
+		tell(t, s)
+		s.end()
+	})
+}
+
+// bubble is a story whose watch begins when the test says so.
+func bubble(t *testing.T, tell func(t *testing.T, s *scene)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, nil)
+		tell(t, s)
+		s.end()
+	})
+}
+
+func names(checks []judge.Check) []string {
+	all := make([]string, 0, len(checks))
+	for _, c := range checks {
+		all = append(all, c.Name)
+	}
+	return all
+}
+
+func verdictOf(t *testing.T, checks []judge.Check, name string) judge.Check {
+	t.Helper()
+	for _, c := range checks {
+		if c.Name == name {
+			return c
+		}
+	}
+	t.Fatalf("no check %s in %v", name, names(checks))
+	return judge.Check{}
+}
+
+func TestAHealthyStepPasses(t *testing.T) {
+	story(t, nil, func(t *testing.T, s *scene) {
+		s.flow(0, 200, 0, 0.001)
+		time.Sleep(5 * time.Second)
+		s.Begin(plan.Gray, 20)
+		s.flow(40, 160, 0.001, 0.001)
+		_, found := s.next(time.Minute)
+		assert.False(t, found)
+		checks := s.Verdict()
+		for _, name := range []string{"requests", "routing", "errors", "restarts", "ready", "new-error-logs"} {
+			c := verdictOf(t, checks, name)
+			assert.Equal(t, judge.Pass, c.Verdict, "%s: %s", name, c.Why)
+		}
+		for _, name := range []string{"p99", "memory", "cpu"} {
+			c := verdictOf(t, checks, name)
+			assert.True(t, c.Absent, "%s: %s", name, c.Why)
+		}
+		assert.Equal(t, judge.Pass, judge.Worst(checks))
+		sample := s.Sample()
+		assert.InDelta(t, 2400, sample.OnTrial.Traffic.Requests, 20)
+		assert.InDelta(t, 9600, sample.Reference.Traffic.Requests, 80)
+		assert.Equal(t, []int{2, 4, 2, 2}, []int{sample.OnTrial.Pods, sample.Reference.Pods, sample.OnTrial.Streams, sample.Reference.Streams})
+		assert.InDelta(t, 200, s.Rate(), 1)
+		samples := s.recorded("sample")
+		assert.InDelta(t, 60, len(samples), 2, "one a second")
+		_, err := json.Marshal(samples)
+		require.NoError(t, err)
+		assert.Len(t, s.recorded("verdict"), 1)
+	})
+}
+
+func TestErrorsAreFoundWithinASecondLateInALongStep(t *testing.T) {
+	for _, weight := range []int{5, 20, 100} {
+		t.Run(fmt.Sprint(weight), func(t *testing.T) {
+			story(t, nil, func(t *testing.T, s *scene) {
+				s.flow(0, 200, 0, 0.001)
+				time.Sleep(5 * time.Second)
+				s.Begin(plan.Gray, weight)
+				gray := 2 * float64(weight)
+				s.flow(gray, 200-gray, 0.001, 0.001)
+				time.Sleep(5 * time.Minute)
+				s.flow(gray, 200-gray, 0.3, 0.001)
+				begun := time.Now()
+				f, found := s.next(time.Minute)
+				require.True(t, found)
+				assert.False(t, f.Infrastructure)
+				assert.Equal(t, []string{"errors"}, names(f.Checks))
+				bound := time.Second
+				if weight == 5 {
+					bound = 2500 * time.Millisecond // ten gray requests a second: five errors take their time
+				}
+				assert.LessOrEqual(t, f.At.Sub(begun), bound)
+				assert.Equal(t, judge.Fail, verdictOf(t, s.Verdict(), "errors").Verdict, "what was found stays failed")
+				_, found = s.next(10 * time.Second)
+				assert.False(t, found, "once in a window")
+				s.Begin(plan.Gray, weight)
+				_, found = s.next(10 * time.Second)
+				assert.True(t, found, "and again in the next")
+			})
+		})
+	}
+}
+
+func TestErrorsOfBothSidesBlameNobody(t *testing.T) {
+	story(t, nil, func(t *testing.T, s *scene) {
+		s.Begin(plan.Gray, 20)
+		s.flow(40, 160, 0, 0)
+		time.Sleep(20 * time.Second)
+		s.flow(40, 160, 0.5, 0.5)
+		_, found := s.next(30 * time.Second)
+		assert.False(t, found)
+	})
+}
+
+func TestTheReferenceIsThePastWhereItHasNoTraffic(t *testing.T) {
+	story(t, nil, func(t *testing.T, s *scene) {
+		s.Begin(plan.Gray, 50)
+		s.flow(100, 100, 0.02, 0.02)
+		time.Sleep(20 * time.Second)
+		s.Begin(plan.Gray, 100)
+		time.Sleep(time.Second) // until the gateway serves it
+		s.flow(200, 0, 0.02, 0)
+		_, found := s.next(30 * time.Second)
+		assert.False(t, found, "2 % of errors are what production had too")
+		sample := s.Sample()
+		assert.True(t, sample.ReferenceIsPast)
+		assert.InDelta(t, 2000, sample.Reference.Traffic.Requests, 100)
+		assert.Equal(t, judge.Pass, verdictOf(t, s.Verdict(), "errors").Verdict)
+
+		s.Begin(plan.Production, 50)
+		s.flow(100, 100, 0.02, 0.02)
+		time.Sleep(20 * time.Second)
+		sample = s.Sample()
+		assert.False(t, sample.ReferenceIsPast)
+		assert.Equal(t, "production", sample.OnTrial.Name)
+		s.Begin(plan.Production, 0)
+		s.flow(0, 200, 0, 0.5)
+		f, found := s.next(10 * time.Second)
+		require.True(t, found)
+		assert.Equal(t, []string{"errors"}, names(f.Checks))
+		assert.Contains(t, f.Checks[0].Why, "gray 40 of ", "gray when it last had traffic")
+	})
+}
+
+func TestABlindMonitorIsNeitherAPassNorTheImagesFault(t *testing.T) {
+	troubles := map[string]func(ctx context.Context) error{
+		"fails": func(context.Context) error { return errors.New("port-forward: connection lost") },
+		"hangs": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	}
+	for name, trouble := range troubles {
+		t.Run(name, func(t *testing.T) {
+			story(t, nil, func(t *testing.T, s *scene) {
+				s.Begin(plan.Gray, 20)
+				s.flow(40, 160, 0, 0)
+				time.Sleep(10 * time.Second)
+				s.mu.Lock()
+				s.trouble = trouble
+				s.mu.Unlock()
+				begun := time.Now()
+
+				s.api.thrice("cart-gray-1/app", `{"level":"ERROR","msg":"disk on fire"}`)
+				f, found := s.next(time.Second)
+				require.True(t, found, "the logs do not wait for the gateway")
+				assert.Equal(t, []string{"new-error-logs"}, names(f.Checks))
+				assert.LessOrEqual(t, f.At.Sub(begun), 150*time.Millisecond)
+
+				f, found = s.next(time.Minute)
+				require.True(t, found)
+				assert.True(t, f.Infrastructure)
+				assert.Equal(t, []string{"monitor"}, names(f.Checks))
+				assert.InDelta(t, 10, f.At.Sub(begun).Seconds(), 1)
+				assert.False(t, judge.Blamed(f.Checks))
+				checks := s.Verdict()
+				assert.Equal(t, judge.Fail, verdictOf(t, checks, "monitor").Verdict)
+				assert.Equal(t, judge.Inconclusive, verdictOf(t, checks, "requests").Verdict)
+				assert.Zero(t, s.Rate())
+			})
+		})
+	}
+}
+
+func TestASlowGatewayIsNoTrouble(t *testing.T) {
+	story(t, nil, func(t *testing.T, s *scene) {
+		s.trouble = func(ctx context.Context) error { pause(ctx, 3*time.Second); return ctx.Err() }
+		s.Begin(plan.Gray, 20)
+		s.flow(40, 160, 0, 0)
+		_, found := s.next(time.Minute)
+		assert.False(t, found)
+		assert.Equal(t, judge.Pass, verdictOf(t, s.Verdict(), "requests").Verdict)
+	})
+}
+
+func TestAnUnreachableAPIServerIsAFindingOfTheInfrastructure(t *testing.T) {
+	story(t, nil, func(t *testing.T, s *scene) {
+		s.Begin(plan.Gray, 20)
+		s.flow(40, 160, 0, 0)
+		time.Sleep(time.Second)
+		s.api.mu.Lock()
+		s.api.refuse = true
+		s.api.mu.Unlock()
+		s.api.breakWatches()
+		f, found := s.next(20 * time.Second)
+		require.True(t, found)
+		assert.True(t, f.Infrastructure)
+		assert.Contains(t, f.Checks[0].Where, "the pods of ")
+	})
+}
+
+func TestRestarts(t *testing.T) {
+	gray := podOf(plan.Gray, "cart-gray-1")
+	deleted, evicted, drained := gray.DeepCopy(), gray.DeepCopy(), gray.DeepCopy()
+	deleted.DeletionTimestamp, deleted.DeletionGracePeriodSeconds = &metav1.Time{Time: time.Now()}, new(int64)
+	evicted.Status.Phase, evicted.Status.Reason = corev1.PodFailed, "Evicted"
+	drained.Status.Conditions = append(drained.Status.Conditions, corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "EvictionByEvictionAPI"})
+	tests := []struct {
+		name string
+		pod  *corev1.Pod
+		want string // in the finding; "": none
+	}{
+		{"crash", ended(gray, "a", "Error", 2), "app of pod cart-gray-1: Error, exit code 2"},
+		{"seen only after it runs again", restarted(ended(gray, "a", "Error", 2)), "Error, exit code 2"},
+		{"out of memory", ended(gray, "a", "OOMKilled", 137), "out of memory (OOMKilled)"},
+		{"ended well", ended(gray, "a", "Completed", 0), "Completed, exit code 0"},
+		{"deleted", ended(deleted, "a", "Error", 2), ""},
+		{"evicted", ended(evicted, "a", "Error", 137), ""},
+		{"drained", ended(drained, "a", "Error", 143), ""},
+		{"node lost", ended(gray, "a", "ContainerStatusUnknown", 137), ""},
+		{"production", ended(podOf(plan.Production, "cart-1"), "a", "Error", 2), ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			story(t, nil, func(t *testing.T, s *scene) {
+				s.Begin(plan.Gray, 5)
+				s.flow(10, 190, 0, 0)
+				time.Sleep(10*time.Second + time.Millisecond)
+				begun := time.Now()
+				s.api.send("MODIFIED", tt.pod)
+				f, found := s.next(2 * time.Second)
+				require.Equal(t, tt.want != "", found)
+				if found {
+					assert.Equal(t, []string{"restarts"}, names(f.Checks))
+					assert.Contains(t, f.Checks[0].Why, tt.want)
+					assert.Equal(t, begun, f.At, "at once")
+					assert.Len(t, s.recorded("finding"), 1)
+				}
+				s.api.send("MODIFIED", restarted(tt.pod))
+				s.api.breakWatches()
+				time.Sleep(2 * time.Second)
+				assert.LessOrEqual(t, len(s.Sample().OnTrial.Restarts), 1, "one end is counted once")
+			})
+		})
+	}
+}
+
+// The requests of a pod that somebody takes away fail whatever runs in it.
+func TestErrorsOfAPodThatWasTakenAwayBlameNobody(t *testing.T) {
+	deleted := podOf(plan.Gray, "cart-gray-1").DeepCopy()
+	deleted.DeletionTimestamp, deleted.DeletionGracePeriodSeconds = &metav1.Time{Time: time.Now()}, new(int64)
+	for _, event := range []string{"MODIFIED", "DELETED"} {
+		story(t, nil, func(t *testing.T, s *scene) {
+			s.Begin(plan.Gray, 5)
+			s.flow(10, 190, 0, 0)
+			time.Sleep(10*time.Second + time.Millisecond)
+			s.api.send(event, deleted)
+			s.flow(10, 190, 0.9, 0)
+			f, found := s.next(5 * time.Second)
+			require.True(t, found, "users must go")
+			assert.True(t, f.Infrastructure)
+			assert.Equal(t, []string{"errors"}, names(f.Checks))
+			assert.Contains(t, f.Checks[0].Why, "cart-gray-1 was deleted or evicted")
+			s.Begin(plan.Gray, 20)
+			assert.Empty(t, s.Sample().OnTrial.Taken, "a new window")
+		})
+	}
+}
+
+func TestEndsBeforeTheWatchOrWithoutUsersAreNoNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, nil)
+		s.api.send("MODIFIED", restarted(ended(podOf(plan.Gray, "cart-gray-1"), "a", "Error", 2)))
+		s.api.refuse = true
+		s.run(t)
+		s.Begin(plan.Gray, 5)
+		time.Sleep(time.Second)
+		s.api.mu.Lock()
+		s.api.refuse = false
+		s.api.mu.Unlock()
+		_, found := s.next(5 * time.Second)
+		assert.False(t, found, "before the watch, though the API server was away at first")
+		s.Begin(plan.Gray, 0)
+		s.flow(0, 200, 0, 0)
+		time.Sleep(time.Second)
+		s.api.send("MODIFIED", ended(podOf(plan.Gray, "cart-gray-2"), "b", "Error", 2))
+		_, found = s.next(time.Second)
+		assert.False(t, found, "no users on gray")
+		s.Begin(plan.Gray, 5)
+		_, found = s.next(10 * time.Second)
+		assert.False(t, found, "before the window")
+		s.api.send("MODIFIED", restarted(ended(podOf(plan.Gray, "cart-gray-2"), "c", "Error", 2)))
+		_, found = s.next(time.Second)
+		assert.True(t, found)
+		s.end()
+	})
+}
+
+func TestAPodThatLosesReadiness(t *testing.T) {
+	gray := podOf(plan.Gray, "cart-gray-1")
+	tests := []struct {
+		name  string
+		pod   *corev1.Pod
+		after time.Duration // of being ready again
+		want  bool
+	}{
+		{"its containers fail their probe", unready(gray, corev1.ConditionFalse, corev1.ConditionFalse), time.Minute, true},
+		{"only for a moment", unready(gray, corev1.ConditionFalse, corev1.ConditionFalse), 2 * time.Second, false},
+		{"its node is lost", unready(gray, corev1.ConditionFalse, corev1.ConditionTrue), time.Minute, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			story(t, nil, func(t *testing.T, s *scene) {
+				s.Begin(plan.Gray, 5)
+				time.Sleep(time.Second)
+				joins := unready(podOf(plan.Gray, "cart-gray-3"), corev1.ConditionFalse, corev1.ConditionFalse)
+				s.api.send("ADDED", joins) // one that never served
+				s.api.send("MODIFIED", tt.pod)
+				time.AfterFunc(tt.after, func() { s.api.send("MODIFIED", gray) })
+				f, found := s.next(20 * time.Second)
+				require.Equal(t, tt.want, found)
+				if found {
+					assert.Equal(t, []string{"ready"}, names(f.Checks))
+					assert.Equal(t, "Pod cart-gray-1", f.Checks[0].Where)
+				}
+				time.Sleep(tt.after)
+			})
+		})
+	}
+}
+
+func TestProbes(t *testing.T) {
+	var answer atomic.Pointer[[]judge.Check]
+	change := func(o *Options) { o.Probe = func(context.Context) []judge.Check { return *answer.Load() } }
+	set := func(checks ...judge.Check) { answer.Store(&checks) }
+	story(t, change, func(t *testing.T, s *scene) {
+		set(judge.Check{Name: "account alice", Verdict: judge.Pass, Where: "Pod cart-gray-1"})
+		s.Begin(plan.Gray, 5)
+		_, found := s.next(7 * time.Second)
+		assert.False(t, found)
+		assert.Equal(t, judge.Pass, verdictOf(t, s.Verdict(), "accounts").Verdict)
+		bad := judge.Check{Name: "account alice", Verdict: judge.Fail, Where: "Pod cart-gray-1", Why: "got 403, want 200"}
+		set(bad, judge.Check{Name: "account alice", Verdict: judge.Pass, Where: "Pod cart-gray-2"})
+		f, found := s.next(6 * time.Second)
+		require.True(t, found)
+		assert.Equal(t, []judge.Check{bad}, f.Checks)
+		assert.Equal(t, judge.Fail, judge.Worst(s.Verdict()))
+		_, found = s.next(20 * time.Second)
+		assert.False(t, found, "once in a window")
+		set()
+		s.Begin(plan.Gray, 20)
+		time.Sleep(time.Second)
+		assert.NotContains(t, names(s.Verdict()), "account alice")
+	})
+}
+
+func TestVerdictBeforeAnythingWasSeenPassesNothing(t *testing.T) {
+	s := newScene(t, nil)
+	s.Begin(plan.Gray, 5)
+	for _, c := range s.Verdict() {
+		assert.Equal(t, judge.Inconclusive, c.Verdict, c.Name)
+	}
+	assert.Zero(t, s.Rate())
+}

@@ -1,0 +1,240 @@
+package observe
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+)
+
+// sliding are the windows judged beside that since Begin, so that what goes wrong late in a long step is not thinned
+// out by the time when all was well. No window reaches back before Begin.
+var sliding = []time.Duration{2 * time.Second, rateWindow}
+
+// rateWindow is what Rate is measured over.
+const rateWindow = 10 * time.Second
+
+// logGrace is how long a new error template waits for the other side to write it too: a dependency that fails hits
+// both sides within moments.
+const logGrace = 100 * time.Millisecond
+
+// Found is the evidence of a finding: what was seen, and the window it was seen in.
+type Found struct {
+	judge.Finding
+	Sample judge.Sample `json:"sample"`
+}
+
+// Judged is the evidence of a verdict.
+type Judged struct {
+	Checks []judge.Check `json:"checks"`
+	Sample judge.Sample  `json:"sample"`
+}
+
+// Begin starts a new window: who is on trial, at which weight of gray (percent).
+func (w *Watch) Begin(onTrial plan.Side, weight int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.remember()
+	if onTrial != w.window.onTrial {
+		// What either side wrote before the sides changed is no news on the new side.
+		w.of(other(onTrial)).known.merge(w.of(onTrial).known)
+	}
+	w.window = newWindow(w.window.number+1, onTrial, weight)
+	for _, s := range []*side{&w.gray, &w.prod} {
+		clear(s.read)
+		for key := range s.open {
+			s.read[key] = true
+		}
+		for _, u := range s.usage {
+			u.restart()
+		}
+	}
+	signal(w.pods)
+	signal(w.kick)
+}
+
+// remember keeps what each side did in the window that ends, if it had traffic worth comparing with.
+func (w *Watch) remember() {
+	from, to, ok := w.between(0)
+	if !ok {
+		return
+	}
+	for _, s := range []*side{&w.gray, &w.prod} {
+		n := w.numbers(s, from, to)
+		if _, had := w.past[s.name]; n.Traffic.Requests >= float64(max(1, w.Limits.MinRequests)) || !had && n.Traffic.Requests > 0 {
+			w.past[s.name] = n
+		}
+	}
+}
+
+// Verdict judges the window since Begin. What was found at once in it stays failed.
+func (w *Watch) Verdict() []judge.Check {
+	w.mu.Lock()
+	sample := w.sample(time.Now(), 0, 0)
+	found, probed := slices.Clone(w.window.found), slices.Clone(w.window.probed)
+	w.mu.Unlock()
+	checks := judge.Judge(sample, w.Limits)
+	for _, f := range found {
+		i := slices.IndexFunc(checks, func(c judge.Check) bool { return same(c, f) })
+		switch {
+		case i < 0:
+			checks = append(checks, f)
+		case checks[i].Verdict != judge.Fail:
+			checks[i] = f
+		}
+	}
+	checks = append(checks, probeChecks(probed, found)...)
+	w.Record("verdict", Judged{Checks: checks, Sample: sample})
+	return checks
+}
+
+// Sample returns the window since Begin.
+func (w *Watch) Sample() judge.Sample {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sample(time.Now(), 0, 0)
+}
+
+// look judges all windows as they are now and returns what is new: first what is the image's fault, then what is not.
+func (w *Watch) look(now time.Time) []judge.Finding {
+	w.mu.Lock()
+	if !w.carries() {
+		w.mu.Unlock()
+		return nil
+	}
+	whole := w.sample(now, 0, logGrace)
+	checks := judge.AtOnce(whole, w.Limits)
+	for _, d := range sliding {
+		if whole.To.Sub(whole.From) > d {
+			checks = append(checks, judge.AtOnce(w.sample(now, d, logGrace), w.Limits)...)
+		}
+	}
+	checks = append(checks, failed(w.window.probed)...)
+	checks = append(checks, w.blind(now)...)
+	news := w.news(checks)
+	record := now.Sub(w.window.recorded) >= time.Second || len(news) > 0
+	if record {
+		w.window.recorded = now
+	}
+	w.mu.Unlock()
+	if record {
+		w.Record("sample", whole)
+	}
+	return w.findings(now, news, whole)
+}
+
+// news returns the checks that were not found before in this window, and remembers them.
+func (w *Watch) news(checks []judge.Check) []judge.Check {
+	var news []judge.Check
+	for _, c := range checks {
+		if !slices.ContainsFunc(w.window.found, func(f judge.Check) bool { return same(c, f) }) {
+			w.window.found = append(w.window.found, c)
+			news = append(news, c)
+		}
+	}
+	return news
+}
+
+// same says whether two checks are of the same rule; a probe's belong to a pod.
+func same(a, b judge.Check) bool {
+	if rules[a.Name] {
+		return a.Name == b.Name
+	}
+	return a.Name == b.Name && a.Where == b.Where
+}
+
+// rules are the names of the checks of judge: one each in a window.
+var rules = func() map[string]bool {
+	names := map[string]bool{}
+	for _, c := range judge.Judge(judge.Sample{}, judge.Limits{}) {
+		names[c.Name] = true
+	}
+	return names
+}()
+
+func (w *Watch) findings(now time.Time, news []judge.Check, s judge.Sample) []judge.Finding {
+	var all []judge.Finding
+	for _, infrastructure := range []bool{false, true} {
+		f := judge.Finding{At: now, Infrastructure: infrastructure}
+		for _, c := range news {
+			if c.Infrastructure == infrastructure {
+				f.Checks = append(f.Checks, c)
+			}
+		}
+		if len(f.Checks) > 0 {
+			w.Record("finding", Found{Finding: f, Sample: s})
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+func failed(checks []judge.Check) []judge.Check {
+	var bad []judge.Check
+	for _, c := range checks {
+		if c.Verdict == judge.Fail {
+			bad = append(bad, c)
+		}
+	}
+	return bad
+}
+
+// carries says whether users are on the side on trial.
+func (w *Watch) carries() bool {
+	if w.window.onTrial == plan.Gray {
+		return w.window.weight > 0
+	}
+	return w.window.weight < 100
+}
+
+// sample builds the sample of the last d before now, since Begin for 0. Error templates younger than grace are left out.
+func (w *Watch) sample(now time.Time, d, grace time.Duration) judge.Sample {
+	s := judge.Sample{From: w.window.begin, To: now, Weight: w.window.weight, NoResources: w.noResources}
+	trial, ref := w.of(w.window.onTrial), w.of(other(w.window.onTrial))
+	from, to, ok := w.between(d)
+	if ok {
+		s.From, s.To = from.at, to.at
+	}
+	s.NoTraffic = !ok || now.Sub(to.at) > blindAfter
+	s.OnTrial, s.Reference = w.numbers(trial, from, to), w.numbers(ref, from, to)
+	w.usePast(&s)
+	s.OnTrial.Streams, s.Reference.Streams = len(trial.read), len(ref.read)
+	if ref.read0 {
+		s.Reference.Streams = max(1, s.Reference.Streams) // its templates are remembered for the whole watch
+	}
+	s.OnTrial.Logs, s.Reference.Logs = compare(w.window.logs, ref.known, now.Add(-grace), max(50, w.Limits.NewErrorLogs+1))
+	s.OnTrial.LogsCut, s.Reference.LogsCut = w.window.logs.cut, ref.known.cut
+	return s
+}
+
+// usePast takes the reference's numbers from when it last had traffic, where it is to have none now.
+func (w *Watch) usePast(s *judge.Sample) {
+	ref := other(w.window.onTrial)
+	idle := ref == plan.Production && w.window.weight == 100 || ref == plan.Gray && w.window.weight == 0
+	if !idle && s.Reference.Traffic.Requests > 0 {
+		return
+	}
+	past, ok := w.past[ref]
+	if !ok {
+		if idle {
+			s.Reference.Traffic = judge.Traffic{} // stragglers are no reference
+		}
+		return
+	}
+	s.ReferenceIsPast = true
+	s.Reference.Traffic, s.Reference.Window = past.Traffic, past.Window
+	s.Reference.CPU, s.Reference.Memory = past.CPU, past.Memory
+}
+
+// numbers is what one side did between two snapshots; pods and restarts are those of the window since Begin.
+func (w *Watch) numbers(s *side, from, to snapshot) judge.Numbers {
+	n := judge.Numbers{
+		Name: string(s.name), Window: to.at.Sub(from.at),
+		Traffic: difference(from.of(s.name), to.of(s.name)), Restarts: slices.Clone(w.window.restarts[s.name]),
+		Taken: slices.Clone(w.window.taken[s.name]),
+	}
+	n.Pods, n.NotReady = s.serving(time.Now(), n.Restarts)
+	n.Memory, n.CPU = s.readings()
+	return n
+}

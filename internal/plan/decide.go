@@ -1,0 +1,128 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Kept in the record: older entries are dropped.
+const (
+	keepHistory = 20
+	keepHolds   = 50
+	maxWhy      = 300 // bytes of a reason
+)
+
+// LeftOver says whether something of an earlier run must be brought home before anything else, and why that run is
+// being closed: an anomaly it had found stays one.
+func LeftOver(o Observed, r Record) (Reason, bool) {
+	if !r.Open && !o.Gray.Exists && o.Weight == 0 && !o.Touched {
+		return "", false
+	}
+	if r.Closing != "" {
+		return r.Closing, true
+	}
+	return ReasonInterrupted, true
+}
+
+// DigestOf returns the digest of an image reference, "" where it has none.
+func DigestOf(image string) string {
+	_, digest, _ := strings.Cut(image, "@")
+	return digest
+}
+
+// Decide says whether an image of this digest may be started: nil to go on, or a *Failure with FaultRefused while it is
+// on hold. unchanged is true where production already runs exactly what is asked for.
+func Decide(o Observed, r Record, digest, ignoreHold string) (unchanged bool, err error) {
+	if digest == "" {
+		return false, nil
+	}
+	if digest == o.Production.Digest && o.Current == o.Wanted && o.Wanted != "" {
+		return true, nil
+	}
+	hold, held := r.Held(digest, o.Wanted)
+	if !held || ignoreHold != "" {
+		return false, nil
+	}
+	return false, refusal(hold, r.Target)
+}
+
+func refusal(h Hold, t Target) *Failure {
+	f := Failf(FaultRefused, "Deployment "+t.Namespace+"/"+t.Deployment,
+		"%s (%s) is on hold since %s: %s", h.Image, h.Digest, h.At.UTC().Format(time.RFC3339), h.Why)
+	f.Next = fmt.Sprintf("test the image offline; when it passes, record it: gray-upgrade offline-test pass --namespace %s --service %s --digest %s --by WHO --why TEXT; then rerun this job",
+		t.Namespace, t.Service, h.Digest)
+	return f
+}
+
+// Held returns the hold on a digest that would run in this template. A digest that this service promoted after the
+// hold, or that has a pass on record since, is not held.
+func (r Record) Held(digest, template string) (Hold, bool) {
+	for _, h := range r.Holds {
+		if h.Digest == digest && (h.Template == template || h.Template == "") && !r.passedSince(h) && !r.promotedOnce(digest) {
+			return h, true
+		}
+	}
+	return Hold{}, false
+}
+
+func (r Record) passedSince(h Hold) bool {
+	for _, p := range r.Passes {
+		if p.Digest == h.Digest && !p.At.Before(h.At) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r Record) promotedOnce(digest string) bool {
+	for _, e := range r.History {
+		if e.Digest == digest && e.Outcome == Promoted {
+			return true
+		}
+	}
+	return false
+}
+
+// AddHold puts a digest on hold.
+func (r *Record) AddHold(h Hold) {
+	h.Why = clip(h.Why)
+	r.Holds = last(append(r.Holds, h), keepHolds)
+}
+
+// AddPass records that a digest passed its offline test.
+func (r *Record) AddPass(p Pass) {
+	p.Why = clip(p.Why)
+	r.Passes = last(append(r.Passes, p), keepHistory)
+}
+
+// End closes the record of a run with its outcome.
+func (r *Record) End(e Ended) {
+	e.Reason = clip(e.Reason)
+	r.History = last(append(r.History, e), keepHistory)
+	r.Open, r.Closing, r.Step = false, "", ""
+}
+
+func last[E any](all []E, n int) []E { return all[max(0, len(all)-n):] }
+
+// clip cuts a text to what the record keeps of it, never inside a UTF-8 sequence.
+func clip(s string) string {
+	if len(s) <= maxWhy {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxWhy], "") + "…"
+}
+
+// grown is from which ratio on the load counts as grown: less is the noise of a measurement.
+const grown = 1.1
+
+// GrayFor is how many gray pods a weight needs: planned, or more where the service now gets over a tenth more requests a
+// second than at the start (rate against base, both of all sides together; 0: not measured), never above the bound of
+// the HPA or of what is planned.
+func GrayFor(planned int32, o Observed, rate, base float64) int32 {
+	if base <= 0 || rate <= grown*base {
+		return planned
+	}
+	need := int32(float64(planned)*rate/base + 0.999)
+	return max(planned, min(need, max(o.MaxPods, o.Production.Replicas)))
+}

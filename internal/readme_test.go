@@ -1,0 +1,59 @@
+package internal_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
+	"github.com/gray-upgrade/gray-upgrade/internal/golden"
+)
+
+// A mark in the README is a comment; what stands between it and the next <!-- end --> is made from the file it names, or
+// from the table of inputs.
+var mark = regexp.MustCompile(`(?s)<!-- (example: \S+|inputs) -->.*?<!-- end -->\n`)
+
+// TestREADMEHoldsTestedFiles keeps every example of the README a file that a test runs, and its table the program's own.
+// With -update it writes them in.
+func TestREADMEHoldsTestedFiles(t *testing.T) {
+	const readme = "../README.md"
+	have, err := os.ReadFile(readme)
+	require.NoError(t, err)
+	want := mark.ReplaceAllStringFunc(string(have), func(part string) string {
+		name := mark.FindStringSubmatch(part)[1]
+		return "<!-- " + name + " -->\n" + content(t, name) + "<!-- end -->\n"
+	})
+	if golden.Update() {
+		require.NoError(t, os.WriteFile(readme, []byte(want), 0o600))
+		return
+	}
+	assert.Equal(t, want, string(have), "write it with: make golden")
+	assert.GreaterOrEqual(t, strings.Count(want, "<!-- end -->"), 4)
+}
+
+func content(t *testing.T, name string) string {
+	t.Helper()
+	file, ok := strings.CutPrefix(name, "example: ")
+	if !ok {
+		return "\n" + config.Table() + "\n"
+	}
+	text, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(file)))
+	require.NoError(t, err)
+	return "\n```yaml\n" + string(text) + "```\n\n"
+}
+
+// TestREADMELinksLeadSomewhere follows every relative link of the README.
+func TestREADMELinksLeadSomewhere(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	for _, link := range regexp.MustCompile(`\]\(([^)#]+)\)`).FindAllStringSubmatch(string(text), -1) {
+		if !strings.Contains(link[1], "://") {
+			assert.FileExists(t, filepath.Join("..", link[1]))
+		}
+	}
+}

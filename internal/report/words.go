@@ -1,0 +1,191 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+)
+
+// Lengths in runes that foreign text is cut to. An object's name has 253 at most.
+const (
+	nameLength   = 253
+	imageLength  = 300
+	cellLength   = 300
+	reasonLength = 1000
+)
+
+// verdict says in one line what happened to the service, and the sign that goes before it. It holds foreign text.
+func verdict(s plan.Story) (sign, line string) {
+	service := named(s.Target)
+	switch s.Outcome {
+	case "":
+		return "⏳", fmt.Sprintf("running: %s at %d %% on gray: %s", service, s.Weight, now(s))
+	case plan.Promoted:
+		return "✅", fmt.Sprintf("promoted: all users of %s are on %s, gray is gone", service, short(s.To))
+	case plan.Unchanged:
+		return "✅", fmt.Sprintf("unchanged: %s runs %s already, nothing was done", service, short(s.To))
+	case plan.Planned:
+		return "📋", fmt.Sprintf("planned: %s to %s in %d steps, nothing was changed", service, short(s.To), len(s.Plan.Steps))
+	case plan.RolledBack:
+		return "❌", fmt.Sprintf("rolled back: %s; %s failed and is on hold until it passes an offline test", users(s, short(s.From)), short(s.To))
+	case plan.Closed:
+		return "⚠️", fmt.Sprintf("closed: %s; not the image's fault, no hold, a rerun is fine", users(s, "production"))
+	case plan.Undecided:
+		return "⚠️", fmt.Sprintf("inconclusive: %s; not enough evidence to go on, no hold, a rerun is fine", users(s, "production"))
+	case plan.Interrupted:
+		return "⚠️", fmt.Sprintf("interrupted: %s; no hold, a rerun is fine", users(s, "production"))
+	case plan.Invalid:
+		return "❌", fmt.Sprintf("invalid: %s was not changed, the input must be mended first", service)
+	case plan.Refused:
+		return "⛔", fmt.Sprintf("refused: this run did not upgrade %s", service)
+	case plan.Stuck:
+		if !found(s) {
+			return "🛑", fmt.Sprintf("A PERSON MUST ACT: the close of %s could not begin, nobody knows how many of its users are on gray", service)
+		}
+		return "🛑", fmt.Sprintf("A PERSON MUST ACT: the close of %s is not confirmed, %d %% of its requests are configured for gray", service, s.Weight)
+	}
+	return "❓", fmt.Sprintf("%s: %s", s.Outcome, service)
+}
+
+// users says where they are, by the weight that is configured and not by what the outcome promises.
+func users(s plan.Story, side string) string {
+	service := named(s.Target)
+	if !found(s) {
+		return fmt.Sprintf("%s was not looked at, and not changed", service)
+	}
+	if s.Weight != 0 {
+		return fmt.Sprintf("%d %% of the requests of %s are still configured for gray", s.Weight, service)
+	}
+	if s.ClosedIn > 0 {
+		return fmt.Sprintf("all users of %s are on %s, gray was closed in %s s", service, side, number(s.ClosedIn))
+	}
+	return fmt.Sprintf("all users of %s are on %s", service, side)
+}
+
+// found says whether the run got as far as the objects of its service; without, nothing is known of its users.
+func found(s plan.Story) bool { return s.Target.Deployment != "" }
+
+// named is the service as people call it, as far as it is known.
+func named(t plan.Target) string {
+	switch {
+	case t.Service == "":
+		return "the service"
+	case t.Namespace == "":
+		return t.Service
+	}
+	return t.Namespace + "/" + t.Service
+}
+
+// now names the running step, or the last one that ended.
+func now(s plan.Story) string {
+	if len(s.Entries) == 0 {
+		return "starting"
+	}
+	return s.Entries[len(s.Entries)-1].Step.String()
+}
+
+// short is an image as people call it: no registry and folders, twelve digits of the digest.
+func short(image string) string {
+	name, digest, _ := strings.Cut(clean(image, imageLength), "@")
+	name = name[strings.LastIndex(name, "/")+1:]
+	if algorithm, hex, ok := strings.Cut(digest, ":"); ok {
+		return name + "@" + algorithm + ":" + hex[:min(len(hex), 12)]
+	}
+	return name
+}
+
+// number prints four significant digits, and never NaN or Inf.
+func number(f float64) string {
+	switch {
+	case math.IsNaN(f) || math.IsInf(f, 0):
+		return "not measured"
+	case math.Abs(f) >= 1000:
+		return strconv.FormatFloat(f, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(f, 'g', 4, 64)
+}
+
+// measure is a number with its unit.
+func measure(f float64, unit string) string {
+	return strings.TrimSpace(number(f) + " " + unit)
+}
+
+// got is what a check measured; where nothing could be, or nothing was, its zero is a number that nobody has seen.
+func got(c judge.Check) string {
+	if c.Absent || c.Verdict == judge.Inconclusive && c.Got == 0 {
+		return "not measured"
+	}
+	return measure(c.Got, c.Unit)
+}
+
+// percent is gray's share of the requests served, or "" where none were seen.
+func percent(s plan.Share) string {
+	if all := s.Gray + s.Production; all > 0 {
+		return strconv.FormatFloat(100*s.Gray/all, 'f', 1, 64)
+	}
+	return ""
+}
+
+// span is a length of time for people: 0.4 s, 12.5 s, 2m5s, 1h2m3s.
+func span(d time.Duration) string {
+	switch {
+	case d < 0:
+		return ""
+	case d < time.Minute:
+		return strconv.FormatFloat(math.Round(10*d.Seconds())/10, 'f', -1, 64) + " s"
+	}
+	return d.Round(time.Second).String()
+}
+
+// clock is the time of day; the date stands once on top.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("15:04:05")
+}
+
+// took is how long an entry lasted, or "" while it runs.
+func took(begin, end time.Time) string {
+	if begin.IsZero() || end.IsZero() {
+		return ""
+	}
+	return span(end.Sub(begin))
+}
+
+// result is the verdict of a step in one word. A check that saw too little does not stop a step by itself (that is the
+// engine's to decide, and it would leave an error), but it is said.
+func result(e plan.Entry) string {
+	w := judge.Worst(e.Checks)
+	switch {
+	case w == judge.Fail, e.Error != "" && len(e.Checks) > 0 && w == judge.Inconclusive:
+		return string(w)
+	case e.Error != "":
+		return "failed"
+	case e.End.IsZero():
+		return "running"
+	case len(e.Checks) == 0:
+		return "done"
+	case w == judge.Inconclusive:
+		return "done, not measured"
+	}
+	return string(judge.Pass)
+}
+
+// rank orders verdicts, what a reader must see first.
+func rank(v judge.Verdict) int {
+	switch v {
+	case judge.Fail:
+		return 0
+	case judge.Inconclusive:
+		return 1
+	case judge.Pass:
+		return 2
+	}
+	return 3
+}

@@ -1,0 +1,246 @@
+package upgrade
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+)
+
+// closeAfter brings users home after a step failed, and returns the failure as people are told it. Its first write is
+// the first step of plan.Close; the record comes after it.
+func (r *run) closeAfter(held context.Context, s plan.Step, err error) error {
+	if errors.Is(err, plan.ErrLost) || held.Err() != nil {
+		if held = r.regain(held); held == nil {
+			r.stopWatch()
+			return lostLease(s, err)
+		}
+	}
+	f := asFailure(err, s)
+	why := reasonOf(f)
+	r.note("closing: %s", f.What)
+	c := &closing{why: why, failure: f, begin: r.foundAt()}
+	stuck := r.goHome(held, c)
+	r.stopWatch()
+	switch {
+	case stuck != nil:
+		return stuck
+	case errors.Is(err, errUnchanged):
+		r.story.Outcome = plan.Unchanged
+		return nil
+	case c.promoted:
+		r.note("past the point of no return: finished forward")
+		r.story.Outcome = plan.Promoted
+		return nil
+	}
+	return f
+}
+
+// regain takes the Lease back where it was only late, not taken: gray must not be left with users and nobody to watch.
+// It returns the new context, or nil.
+func (r *run) regain(lost context.Context) context.Context {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(lost), r.Config.CloseTimeout)
+	defer cancel()
+	held, err := r.Store.Regain(ctx)
+	if err != nil {
+		r.Log.Error("the lease cannot be taken back", "error", err)
+		return nil
+	}
+	r.held = held
+	return held
+}
+
+// closing is one close under way.
+type closing struct {
+	why      plan.Reason
+	failure  *plan.Failure // nil: an earlier run's work is brought home
+	begin    time.Time     // when what ended the upgrade was found
+	promoted bool          // past the point of no return, so that home is the new version
+	looked   bool
+	saved    bool // the record says so
+}
+
+// foundAt is when the watch found the anomaly, or now.
+func (r *run) foundAt() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.found.IsZero() {
+		return time.Now()
+	}
+	return r.found
+}
+
+// bringHome brings home what an earlier run left.
+func (r *run) bringHome(held context.Context, why plan.Reason) error {
+	return r.goHome(held, &closing{why: why})
+}
+
+// first takes from the first look what the end will be told by, and puts a failed image on hold.
+func (r *run) first(held context.Context, c *closing, o plan.Observed) {
+	if c.looked {
+		return
+	}
+	c.looked = true
+	c.promoted = o.Promoted && c.why != plan.ReasonAnomaly
+	if c.failure != nil && c.why == plan.ReasonAnomaly {
+		r.record.Template = o.Wanted
+		r.hold(held, c.failure)
+	}
+}
+
+// hold puts the image on hold in the record, which is saved right after the first write of the close. A gray that never
+// got ready has not been identified yet: its pods still know their digest, and no user waits.
+func (r *run) hold(held context.Context, f *plan.Failure) {
+	if r.record.Digest == "" {
+		digest, err := r.Gray.Digest(held)
+		if err != nil {
+			r.note("the image is not put on hold: its digest is not known: %v", err)
+			return
+		}
+		r.record.Digest = digest
+	}
+	r.record.AddHold(plan.Hold{
+		Digest: r.record.Digest, Template: r.record.Template, Image: r.record.Image,
+		At: time.Now().UTC(), Why: f.What, Run: r.Identity.Run, URL: r.Identity.URL,
+	})
+}
+
+// goHome does the first step of plan.Close, looks again, and goes on until nothing is left. A step that fails is tried again
+// by looking again; only the close timeout ends that, as a *plan.Failure whose outcome is Stuck.
+func (r *run) goHome(held context.Context, c *closing) error {
+	ctx, cancel := context.WithTimeout(held, r.Config.CloseTimeout)
+	defer cancel()
+	r.closing = c
+	defer func() { r.closing = nil }()
+	var last error
+	for {
+		o, err := r.observe(ctx)
+		if err == nil {
+			r.first(ctx, c, o)
+			steps := plan.Close(o, c.why, r.Config.CloseFloor)
+			if len(steps) == 0 {
+				r.home = o.Production.Image
+				return nil
+			}
+			err = r.closeStep(ctx, c, steps[0])
+		}
+		if err != nil {
+			last = err
+		}
+		if errors.Is(err, plan.ErrLost) || errors.Is(context.Cause(held), plan.ErrLost) {
+			return lostLease(plan.Step{Phase: plan.PhaseClose}, err)
+		}
+		if ctx.Err() != nil || err != nil && sleep(ctx, lookAgain) != nil {
+			return r.stuck(last)
+		}
+	}
+}
+
+func (r *run) closeStep(ctx context.Context, c *closing, s plan.Step) error {
+	if s.Kind == plan.Await {
+		r.saveClosing(ctx)
+		return r.await(ctx, s)
+	}
+	r.begin(s)
+	if s.Kind == plan.RemoveGray {
+		r.keepLogs(ctx)
+	}
+	err := r.do(ctx, s)
+	r.saveClosing(ctx)
+	if err == nil && s.Kind == plan.ShiftTraffic && s.Weight == 0 && r.story.Highest > 0 && r.story.ClosedIn == 0 && c.failure != nil {
+		r.story.ClosedIn = time.Since(c.begin).Seconds()
+	}
+	r.ended(err)
+	return err
+}
+
+// logTime bounds the reading of logs: a close does not wait for them.
+const logTime = 10 * time.Second
+
+func (r *run) keepLogs(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, logTime)
+	defer cancel()
+	if err := r.KeepLogs(ctx); err != nil {
+		r.note("not all of gray's logs are in the evidence: %v", err)
+	}
+}
+
+// await tells once what is waited for, not at each look.
+func (r *run) await(ctx context.Context, s plan.Step) error {
+	if n := len(r.story.Entries); n == 0 || r.story.Entries[n-1].Step != s {
+		r.begin(s)
+		r.ended(nil)
+	}
+	return r.do(ctx, s)
+}
+
+// stuck is the failure of a close that could not be confirmed: a person must act.
+func (r *run) stuck(last error) error {
+	f := plan.Failf(plan.FaultInfrastructure, "HTTPRoute "+r.Target.Namespace+"/"+r.Target.Route,
+		"the close is not confirmed after %s: %w", r.Config.CloseTimeout, last)
+	f.Done = fmt.Sprintf("the route is set to weight %d; nothing that serves was deleted", r.weight)
+	f.Next = fmt.Sprintf("repair what is named above, then run: gray-upgrade close --namespace %s --service %s", r.Target.Namespace, r.Target.Service)
+	r.story.Outcome = plan.Stuck
+	return f
+}
+
+// unclosed makes of a close that could not even look what it is: not confirmed. Who is refused, or lost the Lease to another
+// run, leaves the close to that run.
+func (r *run) unclosed(err error) error {
+	if err == nil || errors.Is(err, plan.ErrLost) || r.story.Outcome == plan.Stuck {
+		return err
+	}
+	f := asFailure(err, plan.Step{Phase: plan.PhaseClose})
+	if f.Fault != plan.FaultInfrastructure {
+		return err
+	}
+	r.story.Outcome = plan.Stuck
+	f.Done = "nothing: gray may still have users"
+	f.Next = fmt.Sprintf("repair what is named above, then run again: gray-upgrade close --namespace %s --service %s", r.Target.Namespace, r.Target.Service)
+	return f
+}
+
+func lostLease(s plan.Step, err error) *plan.Failure {
+	f := plan.Failf(plan.FaultInfrastructure, "", "%w", plan.ErrLost)
+	if err != nil && !errors.Is(err, plan.ErrLost) {
+		f.What = fmt.Sprintf("%v (%v)", plan.ErrLost, err)
+	}
+	f.Step = s
+	f.Done = "this run wrote nothing more; the run that took over closes or goes on"
+	f.Next = "look at that run: gray-upgrade status names it"
+	return f
+}
+
+// asFailure makes a failure of any error: what has no fault of its own is the infrastructure's.
+func asFailure(err error, s plan.Step) *plan.Failure {
+	var f *plan.Failure
+	switch {
+	case errors.As(err, &f):
+		own := *f
+		f = &own
+		f.What = err.Error() // several faults are told together
+	case errors.Is(err, errInterrupted):
+		f = &plan.Failure{Fault: plan.FaultInterrupted, What: "the job was cancelled", Err: err}
+	default:
+		f = &plan.Failure{Fault: plan.FaultInfrastructure, What: err.Error(), Err: err}
+	}
+	if f.Step.Kind == "" {
+		f.Step = s
+	}
+	return f
+}
+
+// reasonOf maps whose fault it is to why users go home.
+func reasonOf(f *plan.Failure) plan.Reason {
+	switch f.Fault {
+	case plan.FaultImage:
+		return plan.ReasonAnomaly
+	case plan.FaultInterrupted:
+		return plan.ReasonInterrupted
+	case plan.FaultInfrastructure, plan.FaultEvidence, plan.FaultInput, plan.FaultRefused:
+		return plan.ReasonInfrastructure
+	}
+	return plan.ReasonInfrastructure
+}

@@ -1,0 +1,55 @@
+package upgrade
+
+import (
+	"context"
+	"time"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+)
+
+// lookEvery is the time between two looks at the world while gray has users.
+const lookEvery = time.Second
+
+// moving stands for the weight while this run writes one.
+const moving = -1
+
+// lookOut looks, while gray has users, whether the world is still the one that this run made: gray has a ready endpoint, the
+// weight is the one last written, production's template is nobody else's. What is wrong in two looks in a row ends
+// the running step, by no fault of the image; one look may fall into a write of our own.
+func (r *run) lookOut(ctx context.Context) {
+	var before *plan.Failure
+	for sleep(ctx, lookEvery) == nil {
+		now := r.drift(ctx)
+		if now != nil && before != nil && now.What == before.What {
+			r.cancel(now)
+			return
+		}
+		before = now
+	}
+}
+
+// drift names what is wrong now; nil where nothing is, or where it cannot be seen: others tell of an API server that is away.
+func (r *run) drift(ctx context.Context) *plan.Failure {
+	o, err := r.Cluster.Observe(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // an API server that is away is no drift
+	}
+	weight, err := r.Gateway.Weight(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // as above
+	}
+	r.mu.Lock()
+	wrote := r.wrote
+	r.mu.Unlock()
+	route := "HTTPRoute " + r.Target.Namespace + "/" + r.Target.Route
+	switch {
+	case wrote != moving && weight != wrote:
+		return plan.Failf(plan.FaultInfrastructure, route, "the weight in the route is %d, and this run wrote %d: somebody else changed it", weight, wrote)
+	case weight > 0 && o.Gray.Ready == 0:
+		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.GrayService(), "gray has no ready endpoint at weight %d", weight)
+	case o.Production.Template == plan.Foreign:
+		return plan.Failf(plan.FaultInfrastructure, "Deployment "+r.Target.Namespace+"/"+r.Target.Deployment,
+			"production's pod template was changed by somebody else meanwhile (image %s): it is not overwritten", o.Production.Image)
+	}
+	return nil
+}

@@ -1,0 +1,219 @@
+package upgrade
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+)
+
+// lookAgain is the time between two looks where there is nothing to wait for.
+const lookAgain = 250 * time.Millisecond
+
+// run is what one run knows: its story, its record, and what it has seen the data plane do.
+type run struct {
+	*Upgrade
+	record plan.Record
+	cancel context.CancelCauseFunc
+	held   context.Context // ends with the Lease
+
+	mu        sync.Mutex // story: findings and joined pods are told from the side
+	story     plan.Story
+	verifying sync.Mutex
+
+	weight   int    // configured, as last read or written
+	wrote    int    // weight, last written
+	home     string // image that users were brought home to
+	served   int    // confirmed since the last write; -1: not
+	drained  bool   // gray seen silent since
+	ours     bool   // the route was untouched when this run began, so that only its own weights can be served
+	shifted  bool   // this run has written a weight
+	baseRate float64
+	longest  time.Duration // of the requests seen
+	found    time.Time     // when the anomaly was found
+	guarded  bool          // a watchdog stands by from the first weight on
+	closing  *closing      // nil: on the way forward
+	watching context.CancelFunc
+	watched  sync.WaitGroup
+}
+
+func (u *Upgrade) newRun() *run {
+	r := &run{Upgrade: u, served: -1, cancel: func(error) {}}
+	r.story = plan.Story{
+		Identity: u.Identity, UpgradeID: u.UpgradeID, Target: u.Target,
+		From: u.From, To: u.Config.Image, Begin: time.Now().UTC(), Evidence: u.Config.Evidence,
+	}
+	return r
+}
+
+// observe looks at the cluster and the route. What the data plane serves is known only if this run has confirmed it
+// at the weight that stands there now.
+func (r *run) observe(ctx context.Context) (plan.Observed, error) {
+	o, err := r.Cluster.Observe(ctx)
+	if err != nil {
+		return o, err
+	}
+	o.Weight, err = r.Gateway.Weight(ctx)
+	if err != nil {
+		return o, err
+	}
+	edited, err := r.Gateway.Edited(ctx)
+	if err != nil {
+		return o, err
+	}
+	o.Touched = o.Touched || edited
+	if o.Weight != r.weight {
+		r.served, r.drained = -1, false
+	}
+	r.weight = o.Weight
+	o.Served, o.Drained = r.served, r.drained
+	if o.Weight == 0 && (!o.Gray.Exists || r.ours && !r.shifted) {
+		o.Served, o.Drained = 0, true // no user was ever sent to gray, or nothing is there that could serve
+	}
+	return o, nil
+}
+
+// move says that a weight is being written.
+func (r *run) move() {
+	r.mu.Lock()
+	r.wrote = moving
+	r.mu.Unlock()
+}
+
+// written and confirmed note what the route says and what the data plane does.
+func (r *run) written(weight int) {
+	r.mu.Lock()
+	r.weight, r.wrote = weight, weight
+	r.story.Weight, r.story.Highest = weight, max(weight, r.story.Highest)
+	r.mu.Unlock()
+	r.Evidence.Record("weight", map[string]any{"configured": weight})
+}
+
+func (r *run) confirmed(weight int, share plan.Share) {
+	r.served = weight
+	r.mu.Lock()
+	if n := len(r.story.Entries); n > 0 {
+		r.story.Entries[n-1].Served = &share
+	}
+	r.mu.Unlock()
+	r.Evidence.Record("served", map[string]any{"weight": weight, "share": share})
+}
+
+// beginWindow starts a new window for the watch, and the watch itself before the first weight above 0.
+func (r *run) beginWindow(ctx context.Context, s plan.Step) {
+	onTrial := plan.Gray
+	if s.Phase == plan.PhaseReturn {
+		onTrial = plan.Production
+	}
+	r.Watcher.Begin(onTrial, s.Weight)
+	if r.watching == nil && s.Weight > 0 {
+		r.startWatch(ctx)
+	}
+}
+
+// startWatch watches until stopWatch, through every later step. The first finding ends the running step; a gray pod
+// that joins is verified before it serves, and one that fails ends the step too.
+func (r *run) startWatch(ctx context.Context) {
+	ctx, r.watching = context.WithCancel(context.WithoutCancel(ctx))
+	findings := r.Watcher.Watch(ctx)
+	r.watched.Go(func() {
+		for f := range findings {
+			r.find(f)
+		}
+	})
+	r.watched.Go(func() { r.verifyJoined(ctx) })
+	r.watched.Go(func() { r.lookOut(ctx) })
+}
+
+func (r *run) stopWatch() {
+	if r.watching == nil {
+		return
+	}
+	r.watching()
+	r.watched.Wait()
+	r.watching = nil
+}
+
+// find notes a finding and ends the running step with it.
+func (r *run) find(f judge.Finding) {
+	failure := failureOf(f.Checks, plan.Step{})
+	if f.Infrastructure {
+		failure.Fault = plan.FaultInfrastructure
+	}
+	r.mu.Lock()
+	if r.found.IsZero() {
+		r.found = f.At
+	}
+	r.mu.Unlock()
+	r.cancel(failure)
+}
+
+// verifyJoined verifies gray pods that join later, by scaling or after an eviction. They serve nothing until they pass.
+func (r *run) verifyJoined(ctx context.Context) {
+	for sleep(ctx, time.Second) == nil {
+		if !r.verifying.TryLock() {
+			continue
+		}
+		err := r.prove(r.Verifier.Gray(ctx))
+		r.verifying.Unlock()
+		var f *plan.Failure
+		if errors.As(err, &f) && f.Fault == plan.FaultImage {
+			r.cancel(f)
+			return
+		}
+	}
+}
+
+// begin, ended, checked, note and tell keep the story.
+func (r *run) begin(s plan.Step) {
+	r.Log.Info("begin", "step", s.String(), "phase", s.Phase)
+	r.mu.Lock()
+	r.story.Entries = append(r.story.Entries, plan.Entry{Step: s, Begin: time.Now().UTC(), Weight: r.weight})
+	r.mu.Unlock()
+	r.tell()
+}
+
+func (r *run) ended(err error) {
+	r.mu.Lock()
+	e := &r.story.Entries[len(r.story.Entries)-1]
+	e.End, e.Weight = time.Now().UTC(), r.weight
+	if err != nil {
+		e.Error = err.Error()
+	}
+	entry := *e
+	r.mu.Unlock()
+	r.Evidence.Record("step", entry)
+	r.tell()
+}
+
+func (r *run) checked(checks []judge.Check) {
+	r.mu.Lock()
+	r.story.Entries[len(r.story.Entries)-1].Checks = checks
+	r.mu.Unlock()
+}
+
+func (r *run) note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	r.Log.Info(text)
+	r.mu.Lock()
+	if n := len(r.story.Entries); n > 0 {
+		r.story.Entries[n-1].Notes = append(r.story.Entries[n-1].Notes, text)
+	} else {
+		r.story.Warnings = append(r.story.Warnings, text)
+	}
+	r.mu.Unlock()
+	r.Evidence.Record("note", text)
+}
+
+func (r *run) tell() {
+	r.mu.Lock()
+	s := r.story
+	s.Entries = append([]plan.Entry(nil), s.Entries...)
+	s.Proofs = append([]plan.Proof(nil), s.Proofs...)
+	r.mu.Unlock()
+	r.Progress.Update(s)
+}

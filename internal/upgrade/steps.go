@@ -1,0 +1,265 @@
+package upgrade
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+)
+
+// identify learns which digest gray runs: one that is held goes no further, one that production already runs the same way
+// is nothing to upgrade.
+func (r *run) identify(ctx context.Context) error {
+	digest, err := r.Gray.Digest(ctx)
+	if err != nil {
+		return err
+	}
+	o, err := r.observe(ctx)
+	if err != nil {
+		return err
+	}
+	r.record.Digest, r.record.Template = digest, o.Wanted
+	if r.record.Image == "" {
+		r.record.Image = o.Gray.Image // of the manifest
+	}
+	r.story.To = pinned(r.record.Image, digest)
+	unchanged, err := plan.Decide(o, r.record, digest, r.Config.IgnoreHold)
+	if err != nil {
+		return err
+	}
+	if unchanged {
+		return errUnchanged
+	}
+	return nil
+}
+
+// errUnchanged ends an upgrade whose image production already runs.
+var errUnchanged = errors.New("production already runs this image")
+
+// pinned returns the reference with its digest: what to commit to Git or to a chart's values.
+func pinned(image, digest string) string {
+	name, _, _ := strings.Cut(image, "@")
+	if digest == "" {
+		return image
+	}
+	return name + "@" + digest
+}
+
+// grow makes gray large enough for the next weight: as planned, or larger where the service now carries more than it did
+// at the first watch.
+func (r *run) grow(ctx context.Context, s plan.Step) error {
+	o, err := r.observe(ctx)
+	if err != nil {
+		return err
+	}
+	rate := r.Watcher.Rate()
+	want := plan.GrayFor(s.Replicas, o, rate, r.baseRate)
+	if want > s.Replicas {
+		r.note("gray grows to %d pods, not %d: %.0f requests/s now, %.0f at the start", want, s.Replicas, rate, r.baseRate)
+	}
+	if want <= o.Gray.Replicas {
+		return nil
+	}
+	return r.Gray.Scale(ctx, want)
+}
+
+// verifyGray proves every gray pod that is not proven yet, makes sure that all run the same digest, and waits until all
+// of them serve.
+func (r *run) verifyGray(ctx context.Context) error {
+	r.verifying.Lock()
+	err := r.prove(r.Verifier.Gray(ctx))
+	r.verifying.Unlock()
+	if err != nil {
+		return err
+	}
+	digest, err := r.Gray.Digest(ctx)
+	if err != nil {
+		return err
+	}
+	if digest != r.record.Digest {
+		return plan.Failf(plan.FaultInfrastructure, "Deployment "+r.Target.Namespace+"/"+r.Target.GrayDeployment(),
+			"gray began with digest %s and now runs %s: the tag %s was moved meanwhile; give the image by digest", r.record.Digest, digest, r.record.Image)
+	}
+	return r.Gray.Ready(ctx)
+}
+
+// prove adds proofs to the story.
+func (r *run) prove(proofs []plan.Proof, err error) error {
+	r.mu.Lock()
+	r.story.Proofs = append(r.story.Proofs, proofs...)
+	r.mu.Unlock()
+	for _, p := range proofs {
+		r.Evidence.Record("proof", p)
+	}
+	return err
+}
+
+// shift makes the data plane serve a weight. A side without a ready pod gets no users (a close has asked plan.Close,
+// which knows when there is no better side).
+func (r *run) shift(ctx context.Context, s plan.Step) error {
+	if s.Phase != plan.PhaseClose {
+		if err := r.maySend(ctx, s.Weight); err != nil {
+			return err
+		}
+		if err := r.mayRaise(ctx, s.Weight); err != nil {
+			return err
+		}
+		r.beginWindow(ctx, s)
+	}
+	r.served, r.drained, r.shifted = -1, false, true
+	r.move()
+	if err := r.Gateway.SetWeight(ctx, s.Weight); err != nil {
+		return err
+	}
+	r.written(s.Weight)
+	r.saveClosing(ctx)
+	share, err := r.Gateway.Confirm(ctx, s.Weight)
+	if err != nil {
+		return err
+	}
+	r.confirmed(s.Weight, share)
+	return nil
+}
+
+// maySend refuses a weight that would send users to a side with no ready pod.
+func (r *run) maySend(ctx context.Context, weight int) error {
+	o, err := r.observe(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case weight > 0 && o.Gray.Ready == 0:
+		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.GrayService(), "no gray pod is ready to take weight %d", weight)
+	case weight < 100 && o.Production.Ready+o.Production.Old == 0:
+		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.Service, "no production pod is ready to keep %d %% of the requests", 100-weight)
+	}
+	return nil
+}
+
+// watch lets the time of a step pass and returns its verdict. Findings end it at once through ctx. Too few requests make
+// it longer, at most four times as long (and a minute), then the answer is "not enough evidence". A duration of 0 asks
+// for no evidence.
+func (r *run) watch(ctx context.Context, s plan.Step) error {
+	if err := sleep(ctx, s.Duration); err != nil {
+		return err
+	}
+	checks := r.Watcher.Verdict()
+	if s.Duration > 0 {
+		for until := time.Now().Add(3*s.Duration + time.Minute); r.thin(checks) && time.Now().Before(until); checks = r.Watcher.Verdict() {
+			if err := sleep(ctx, lookAgain); err != nil {
+				return err
+			}
+		}
+	}
+	r.measure()
+	if r.baseRate == 0 {
+		r.baseRate = r.Watcher.Rate()
+	}
+	if s.Balance {
+		balance, err := r.balance(ctx)
+		if err != nil {
+			return err
+		}
+		checks = append(checks, balance)
+	}
+	r.checked(checks)
+	return r.verdict(s, checks)
+}
+
+// thin says that a window does not hold enough to go on: too few requests, or too few errors to tell a fault from chance.
+// Where the user asks for no requests at all (min-requests 0), nothing is too thin.
+func (r *run) thin(checks []judge.Check) bool {
+	for _, c := range checks {
+		if r.Config.Limits.MinRequests > 0 && (c.Name == judge.NameRequests || c.Name == judge.NameErrors) && c.Verdict == judge.Inconclusive {
+			return true
+		}
+	}
+	return false
+}
+
+// verdict turns the checks of a step into its end.
+func (r *run) verdict(s plan.Step, checks []judge.Check) error {
+	if bad := failed(checks); len(bad) > 0 {
+		return failureOf(bad, s)
+	}
+	if s.Duration > 0 && r.thin(checks) {
+		f := plan.Failf(plan.FaultEvidence, "", "not enough evidence at weight %d to judge %s: %s", s.Weight, s.Side, whyUnknown(checks))
+		f.Checks = checks
+		return f
+	}
+	return nil
+}
+
+// failureOf names the first failed check; one that is not the image's fault makes the whole an infrastructure fault only
+// where none is the image's.
+func failureOf(bad []judge.Check, s plan.Step) *plan.Failure {
+	fault, first := plan.FaultInfrastructure, bad[0]
+	for _, c := range bad {
+		if !c.Infrastructure {
+			fault, first = plan.FaultImage, c
+			break
+		}
+	}
+	f := plan.Failf(fault, first.Where, "%s", first.Why)
+	f.Checks, f.Step = bad, s
+	return f
+}
+
+// whyUnknown is what the first inconclusive check says.
+func whyUnknown(checks []judge.Check) string {
+	for _, c := range checks {
+		if c.Verdict == judge.Inconclusive {
+			return c.Why
+		}
+	}
+	return "nothing was seen"
+}
+
+func (r *run) balance(ctx context.Context) (judge.Check, error) {
+	o, err := r.observe(ctx)
+	if err != nil {
+		return judge.Check{}, err
+	}
+	c := plan.Balance(r.Watcher.Sample(), o.Gray.Ready, o.Production.Ready)
+	c.Infrastructure = true
+	return c, nil
+}
+
+// silence waits until a side has served nothing for the drain window.
+func (r *run) silence(ctx context.Context, s plan.Step) error {
+	quiet := r.quiet(s.Duration)
+	bounded, cancel := context.WithTimeout(ctx, 3*quiet+time.Minute)
+	defer cancel()
+	err := r.Gateway.Silent(bounded, s.Side, quiet)
+	switch {
+	case err == nil:
+		r.drained = s.Side == plan.Gray
+		return nil
+	case ctx.Err() != nil:
+		return cause(ctx)
+	case s.Side == plan.Production && r.Config.Bypass == config.Warn:
+		r.note("production still serves requests at weight 100 (%v): zero loss covers gateway traffic only", err)
+		return nil
+	case s.Side == plan.Production:
+		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.Service,
+			"production still serves requests at weight 100, so calls bypass the route: %w; set bypass: warn to go on all the same", err)
+	}
+	return fmt.Errorf("wait until %s serves nothing: %w", s.Side, err)
+}
+
+// removeGray takes everything of ours away: first what leads to gray, then gray, then the watchdog (it may be who does all
+// this), then the marks on the user's objects: that it is promoted is known to the last.
+func (r *run) removeGray(ctx context.Context) error {
+	r.stopWatch()
+	for _, act := range []func(context.Context) error{r.Scaling.Unpin, r.Gateway.Remove, r.Gray.Delete, r.Watchdog.Stop, r.Cluster.Clean} {
+		if err := act(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,325 @@
+package upgrade
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+)
+
+var (
+	badImage = judge.Finding{Checks: []judge.Check{{Name: "errors", Verdict: judge.Fail, Why: "gray answered 5xx to 41 of 1203 requests"}}}
+	badNode  = judge.Finding{Infrastructure: true, Checks: []judge.Check{{Name: "ready", Verdict: judge.Fail, Infrastructure: true, Why: "node lost"}}}
+)
+
+// home asserts that users are on production, that gray and every mark of ours is gone, and which template is there.
+func home(t *testing.T, w *world, digest string) {
+	t.Helper()
+	assert.Empty(t, w.faults)
+	assert.Equal(t, 0, w.weight)
+	assert.False(t, w.gray.Exists, "gray is left")
+	assert.False(t, w.pinned, "the HPA is still pinned")
+	assert.False(t, w.annotated, "annotations are left")
+	assert.False(t, w.edited, "our edit is left in the route")
+	assert.False(t, w.guard, "the watchdog is left")
+	assert.Equal(t, digest, w.production.Digest)
+	assert.Equal(t, int32(4), w.production.Ready)
+	assert.False(t, w.record.Open, "the record is open")
+}
+
+func TestRunPromotesAGoodImage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		story := w.upgrade("1").Run(t.Context())
+		require.Nil(t, story.Failure)
+		assert.Equal(t, plan.Promoted, story.Outcome)
+		assert.Equal(t, "shop:v2@sha256:new", story.To)
+		home(t, w, "sha256:new")
+
+		again := w.upgrade("2").Run(t.Context())
+		assert.Equal(t, plan.Unchanged, again.Outcome)
+		home(t, w, "sha256:new")
+	})
+}
+
+func TestRunClosesWhatItFinds(t *testing.T) {
+	tests := []struct {
+		name    string
+		change  func(*world)
+		outcome plan.Outcome
+		held    bool
+		digest  string
+	}{
+		{"anomaly at the first weight", func(w *world) { w.findAt, w.finding = 5, badImage }, plan.RolledBack, true, "sha256:old"},
+		{"anomaly in the middle", func(w *world) { w.findAt, w.finding = 50, badImage }, plan.RolledBack, true, "sha256:old"},
+		{"anomaly at 100", func(w *world) { w.findAt, w.finding = 100, badImage }, plan.RolledBack, true, "sha256:old"},
+		{"anomaly on the way back", func(w *world) { w.findAt, w.finding = 0, badImage }, plan.RolledBack, true, "sha256:old"},
+		{"a lost node is not the image's fault", func(w *world) { w.findAt, w.finding = 20, badNode }, plan.Closed, false, "sha256:old"},
+		{"an account fails", func(w *world) { w.verifyFails = true }, plan.RolledBack, true, "sha256:old"},
+		{"gray does not come up", func(w *world) { w.startSticks = true }, plan.RolledBack, true, "sha256:old"},
+		{"production does not come up on it", func(w *world) { w.rollSticks = true }, plan.RolledBack, true, "sha256:old"},
+		{"the weight cannot be confirmed", func(w *world) { w.confirmFail = true }, plan.Stuck, false, "sha256:old"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				tt.change(w)
+				story := w.upgrade("1").Run(t.Context())
+				assert.Equal(t, tt.outcome, story.Outcome)
+				require.NotNil(t, story.Failure)
+				assert.NotEmpty(t, story.Failure.What)
+				assert.NotEmpty(t, story.Failure.Where)
+				assert.NotEmpty(t, story.Failure.Done)
+				assert.NotEmpty(t, story.Failure.Next)
+				assert.Equal(t, tt.held, len(w.record.Holds) == 1)
+				if tt.outcome == plan.Stuck {
+					assert.Equal(t, 0, w.weight)
+					assert.True(t, w.record.Open)
+					return
+				}
+				home(t, w, tt.digest)
+			})
+		})
+	}
+}
+
+func TestRunRefusesAHeldImageUntilAPassIsRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.verifyFails = true
+		require.Equal(t, plan.RolledBack, w.upgrade("1").Run(t.Context()).Outcome)
+		w.verifyFails = false
+
+		refused := w.upgrade("2").Run(t.Context())
+		assert.Equal(t, plan.Refused, refused.Outcome)
+		assert.Contains(t, refused.Failure.Next, "offline-test pass")
+		home(t, w, "sha256:old")
+
+		w.record.AddPass(plan.Pass{Digest: "sha256:new", By: "kim", At: time.Now()})
+		assert.Equal(t, plan.Promoted, w.upgrade("3").Run(t.Context()).Outcome)
+		home(t, w, "sha256:new")
+	})
+}
+
+// TestAHoldIsOnTheImageThatFailed: the record of an earlier run names another one.
+func TestAHoldIsOnTheImageThatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		require.Equal(t, plan.Promoted, w.upgrade("1").Run(t.Context()).Outcome)
+		w.digest, w.startSticks = "sha256:newer", true
+		story := w.upgrade("2").Run(t.Context())
+		assert.Equal(t, plan.RolledBack, story.Outcome)
+		require.Len(t, w.record.Holds, 1)
+		assert.Equal(t, "sha256:newer", w.record.Holds[0].Digest)
+	})
+}
+
+// TestALostLease: one that was only late is taken back and gray closed; one that another run has is left to that run.
+func TestALostLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.loseAt = 20
+		story := w.upgrade("1").Run(t.Context())
+		assert.Equal(t, plan.Closed, story.Outcome)
+		home(t, w, "sha256:old")
+
+		w = newWorld()
+		w.loseAt, w.taken = 20, true
+		story = w.upgrade("1").Run(t.Context())
+		assert.Equal(t, plan.Closed, story.Outcome)
+		assert.Equal(t, "weight 20", w.log[len(w.log)-1], "something was written after the Lease went to another run")
+		assert.Contains(t, story.Failure.Done, "wrote nothing more")
+	})
+}
+
+// TestTheWorldMoves: what somebody else does while gray has users ends the upgrade within seconds, and blames nobody.
+func TestTheWorldMoves(t *testing.T) {
+	for name, move := range map[string]func(*world){
+		"gray's endpoints are gone":        func(w *world) { w.gone = true },
+		"the weight is set to 90":          func(w *world) { w.weight = 90 },
+		"production's template is changed": func(w *world) { w.production.Template = plan.Foreign },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				var moved time.Time
+				w.onWrite = func(what string) {
+					if what == "weight 20" {
+						time.AfterFunc(5*time.Second, func() {
+							w.mu.Lock()
+							defer w.mu.Unlock()
+							move(w)
+							moved = time.Now()
+						})
+					}
+				}
+				story := w.upgrade("1").Run(t.Context())
+				assert.Equal(t, plan.Closed, story.Outcome, "%+v", story.Failure)
+				assert.Empty(t, w.record.Holds)
+				assert.Equal(t, 0, w.weight)
+				last := story.Entries[len(story.Entries)-1]
+				for _, e := range story.Entries {
+					if e.Step.Phase == plan.PhaseClose {
+						last = e
+						break
+					}
+				}
+				assert.Less(t, last.Begin.Sub(moved), 4*time.Second)
+			})
+		})
+	}
+}
+
+// TestACloseThatCannotLookIsNotConfirmed: the API server is away.
+func TestACloseThatCannotLookIsNotConfirmed(t *testing.T) {
+	w := newWorld()
+	w.away = true
+	story := w.upgrade("1").Close(t.Context(), true)
+	assert.Equal(t, plan.Stuck, story.Outcome)
+	assert.Contains(t, story.Failure.Next, "gray-upgrade close")
+	assert.Contains(t, story.Failure.Done, "may still have users")
+}
+
+// TestASignalClosesInEveryStep cancels at every write: from then on no weight rises, unless the upgrade is promoted.
+func TestASignalClosesInEveryStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clean := newWorld()
+		require.Equal(t, plan.Promoted, clean.upgrade("1").Run(t.Context()).Outcome)
+		for n := 1; n <= clean.writes; n++ {
+			w := newWorld()
+			ctx, cancel := context.WithCancel(t.Context())
+			weightAt, promotedAt := -1, false
+			count := 0
+			w.onWrite = func(string) {
+				count++
+				if count == n {
+					weightAt, promotedAt = w.weight, w.promoted
+					cancel()
+				}
+				if count > n {
+					assert.LessOrEqual(t, w.weight, weightAt, "a weight rose after the signal at write %d", n)
+				}
+			}
+			story := w.upgrade("1").Run(ctx)
+			cancel()
+			w.onWrite = nil
+			if story.Outcome == plan.Promoted {
+				assert.True(t, promotedAt || clean.log[n-1] == "delete gray" || clean.log[n-1] == "stop watchdog" || clean.log[n-1] == "clean" || n > clean.writes-2, "promoted after a signal at %q", clean.log[n-1])
+				home(t, w, "sha256:new")
+				continue
+			}
+			assert.Equal(t, plan.Interrupted, story.Outcome, "signal at write %d, %s", n, clean.log[n-1])
+			assert.Empty(t, w.record.Holds)
+			home(t, w, "sha256:old")
+		}
+	})
+}
+
+// TestKilledAtEveryWrite ends the program before and after every write of every scenario, runs it again as CI would, and
+// expects the end that an undisturbed run reaches, or a closed state with no hold.
+func TestKilledAtEveryWrite(t *testing.T) {
+	scenarios := map[string]func(*world){
+		"clean":                          func(*world) {},
+		"anomaly at a middle weight":     func(w *world) { w.findAt, w.finding = 50, badImage },
+		"anomaly at 100":                 func(w *world) { w.findAt, w.finding = 100, badImage },
+		"production never becomes ready": func(w *world) { w.rollSticks = true },
+		"an account fails":               func(w *world) { w.verifyFails = true },
+	}
+	runs := 0
+	for name, scenario := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				calm := newWorld()
+				scenario(calm)
+				want := calm.upgrade("1").Run(t.Context()).Outcome
+				for n := 1; n <= calm.writes; n++ {
+					for _, after := range []bool{false, true} {
+						w := newWorld()
+						scenario(w)
+						findAt := w.findAt
+						w.dieAt, w.dieAfter = n, after
+						die(w)
+						w.dieAt, w.findAt = 0, findAt
+						got := w.upgrade("2").Run(t.Context())
+						runs++
+						where := fmt.Sprintf("killed at write %d (after: %v)", n, after)
+						assert.Contains(t, []plan.Outcome{want, plan.Refused, plan.Unchanged}, got.Outcome, where)
+						digest := "sha256:old"
+						if want == plan.Promoted {
+							digest = "sha256:new"
+						}
+						home(t, w, digest)
+						if t.Failed() {
+							t.Fatalf("%s: %v", where, w.log)
+						}
+					}
+				}
+			})
+		})
+	}
+	t.Logf("%d kill points", runs)
+}
+
+// die runs an upgrade until it is killed; its goroutines die with it.
+func die(w *world) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	u := w.upgrade("1")
+	r := u.newRun()
+	defer func() {
+		if p := recover(); p != nil {
+			if _, ok := p.(died); !ok {
+				panic(p)
+			}
+			if r.watching != nil {
+				r.watching()
+			}
+			w.listen(nil)
+		}
+	}()
+	r.end(r.locked(ctx, false, r.upgrade))
+}
+
+// Somebody deleted gray's Deployment under its users: they go home, and so does the route.
+func TestCloseTakesOurEditOutOfTheRouteAlsoWhenGrayIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.weight, w.edited, w.record.Open = 20, true, true
+		story := w.upgrade("1").Close(t.Context(), true)
+		require.Nil(t, story.Failure)
+		home(t, w, "sha256:old")
+	})
+}
+
+// A run that was killed past the point of no return is finished forward; that is the whole job only where nothing else is
+// asked for now.
+func TestFinishingAnEarlierRunIsTheJobOnlyWhereItWasTheSame(t *testing.T) {
+	for _, other := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			u := w.upgrade("2")
+			w.production = plan.Workload{Exists: true, Template: plan.Ours, Replicas: 4, Ready: 4, Whole: true, Digest: w.digest}
+			w.gray = plan.Workload{Exists: true, Template: plan.Ours, Replicas: 4, Ready: 4}
+			w.weight, w.edited, w.promoted, w.annotated = 50, true, true, true
+			w.record = plan.Record{Open: true, Image: "shop:v2", Digest: w.digest, Config: u.Config.Hash()}
+			if other {
+				u.Config.Production.Env = []config.EnvVar{{Name: "FLAVOUR", Value: "mint"}}
+			}
+			story := u.Run(t.Context())
+			require.Nil(t, story.Failure)
+			assert.Equal(t, "shop:v2@sha256:new", story.To)
+			assert.Equal(t, other, slices.Contains(w.log, "start gray"), "%v", w.log)
+			home(t, w, w.digest)
+		})
+	}
+}
