@@ -207,6 +207,7 @@ func (s *shop) observe(c *Cluster) plan.Observed {
 
 // TestThereAndBack is the life of gray with exactly the permissions that Rules names: up, rolled, undone, gone.
 func TestThereAndBack(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	before := s.state()
 	c := s.toolAs(s.asTool(), "v2")
@@ -289,6 +290,7 @@ func TestThereAndBack(t *testing.T) {
 
 // TestPromoted: what stays after a promotion is the image, production parameters and nothing else.
 func TestPromoted(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	c := s.tool("v3")
 	ctx := t.Context()
@@ -326,6 +328,7 @@ func sortOps(ops []Op) []Op {
 
 // TestStartAgain: a gray Deployment that is right is kept, one that is not is replaced, one that is not ours stays.
 func TestStartAgain(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	ctx := t.Context()
 	c := s.tool("v2")
@@ -356,6 +359,7 @@ func TestStartAgain(t *testing.T) {
 
 // TestForeignTemplate: what somebody else writes on production's template is never overwritten.
 func TestForeignTemplate(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	ctx := t.Context()
 	c := s.tool("v2")
@@ -384,6 +388,7 @@ func TestForeignTemplate(t *testing.T) {
 
 // TestFence: a holder whose number is old writes nothing, and says so.
 func TestFence(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	ctx := t.Context()
 	c := s.tool("v2")
@@ -413,6 +418,7 @@ func TestFence(t *testing.T) {
 
 // TestWritesAmongOthers: somebody else writes the same object all the time, and neither's change is lost.
 func TestWritesAmongOthers(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	c := s.tool("v2")
 	require.NoError(t, c.Start(t.Context(), 1))
@@ -449,6 +455,7 @@ func TestWritesAmongOthers(t *testing.T) {
 // TestWhyNotReady: every reason that a pod does not become ready is told, with whose fault it is, and early where
 // waiting on is pointless.
 func TestWhyNotReady(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	args := func(args ...string) func(*config.Config) {
 		return func(c *config.Config) { c.Gray.Args = args }
@@ -512,6 +519,7 @@ func TestWhyNotReady(t *testing.T) {
 
 // TestRollOfABadImage: production's new pods crash; the roll says so early, and the way back leads home.
 func TestRollOfABadImage(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	ctx := t.Context()
 	before := s.state()
@@ -534,6 +542,7 @@ func TestRollOfABadImage(t *testing.T) {
 
 // TestInterruptedWait: a wait ends with the cause of its context's end, at once.
 func TestInterruptedWait(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := fmt.Errorf("the watch found an anomaly")
@@ -546,6 +555,7 @@ func TestInterruptedWait(t *testing.T) {
 
 // TestRefusedInRehearsal: what the API server would not take is known before anything is written.
 func TestRefusedInRehearsal(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	before := s.state()
 	c := s.tool("v2", func(c *config.Config) { c.Gray.Env = []config.EnvVar{{Name: "not a name=", Value: "x"}} })
@@ -567,6 +577,7 @@ func TestRefusedInRehearsal(t *testing.T) {
 
 // TestManifest: a whole template from a file runs on both sides.
 func TestManifest(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	ctx := t.Context()
 	file := t.TempDir() + "/web.yaml"
