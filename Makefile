@@ -38,7 +38,7 @@ test: $(BUILD)/bin/cluster ## every test, on a real cluster with a real gateway 
 	@test -n "$(RACE)" || echo "no gcc: the tests run without the race detector"
 	$(GO) build $(RACE) $(PACKAGES)
 	env -u KUBECONFIG $(BUILD)/bin/cluster run -- env GOPROXY=off \
-		$(GO) test $(RACE) -shuffle=on -p 1 -parallel 4 -timeout 30m $(PACKAGES)
+		$(GO) test $(RACE) -shuffle=on -p 1 -parallel 5 -timeout 30m $(PACKAGES)
 
 demo: $(BUILD)/bin/cluster ## upgrade a real service under load, then throw a bad version out
 	$(GO) mod download

@@ -20,6 +20,7 @@ const faultRate = 0.05
 // TestFaultyAPIServer runs an upgrade while one call in twenty, reads and writes alike, gets the same kind of fault: it ends
 // right, or closed without blaming the image, and nothing is left behind.
 func TestFaultyAPIServer(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string]func() *http.Response{
 		"409 Conflict": func() *http.Response {
 			return Status(http.StatusConflict, "Conflict", "the object has been modified", nil)

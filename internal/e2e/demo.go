@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +31,7 @@ type DemoReport struct {
 	BadAnswers   int           // 5xx answers of the bad version that users got
 	Close        time.Duration // first bad answer to the last answer of the bad version that a user got
 	ImageAfter   string
-	Differences  []string // of the namespace before and after the bad upgrade
+	Differences  []string // of the namespace before and after both upgrades, but for the promoted image
 	GoodOutput   string
 	BadOutput    string
 	GoodSummary  string
@@ -77,6 +78,10 @@ func Demo(ctx context.Context, cfg *rest.Config, out io.Writer, o DemoOptions) (
 }
 
 func (s *Shop) good(ctx context.Context, r *DemoReport, o DemoOptions, say func(string, ...any)) error {
+	before, err := s.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
 	begin := time.Now()
 	say("upgrade to v2, a good version")
 	folder := filepath.Join(o.Folder, "good")
@@ -93,6 +98,20 @@ func (s *Shop) good(ctx context.Context, r *DemoReport, o DemoOptions, say func(
 	r.GoodTook = time.Since(begin)
 	r.GoodSummary = filepath.Join(folder, "summary.md")
 	say("  exit code %d after %.0f s", r.GoodCode, r.GoodTook.Seconds())
+	if err != nil {
+		return err
+	}
+	return s.leftBehind(ctx, r, before)
+}
+
+// leftBehind notes what differs from before, but for the image that was promoted.
+func (s *Shop) leftBehind(ctx context.Context, r *DemoReport, before map[string]string) error {
+	after, err := s.Snapshot(ctx)
+	for _, line := range Diff(before, after) {
+		if !strings.HasPrefix(line, "deployments/web:") || !strings.Contains(line, `"image":`) {
+			r.Differences = append(r.Differences, line)
+		}
+	}
 	return err
 }
 
@@ -131,7 +150,7 @@ func (s *Shop) bad(ctx context.Context, r *DemoReport, o DemoOptions, say func(s
 	}
 	say("  exit code %d", r.BadCode)
 	after, err := s.Snapshot(ctx)
-	r.Differences = Diff(before, after)
+	r.Differences = append(r.Differences, Diff(before, after)...)
 	return from, err
 }
 
@@ -168,7 +187,7 @@ func (r *DemoReport) Print(out io.Writer, o DemoOptions) bool {
 	row(r.GoodCode == 0, "good version: exit code", fmt.Sprint(r.GoodCode), "0, promoted")
 	row(r.BadCode == 1, "bad version: exit code", fmt.Sprint(r.BadCode), "1, thrown out")
 	row(r.BadAnswers > 0 && r.Close <= 5*time.Second, "bad version: first bad to last answer", fmt.Sprintf("%.2f s, %d bad", r.Close.Seconds(), r.BadAnswers), "<= 5 s")
-	row(len(r.Differences) == 0, "left behind by the bad version", fmt.Sprint(len(r.Differences)), "0 differences")
+	row(len(r.Differences) == 0, "left behind by either version", fmt.Sprint(len(r.Differences)), "0 differences")
 	fmt.Fprintf(out, "        %-44s %.1f / %.1f ms\n", "latency of all requests, p50 / p99", r.Load.P50, r.Load.P99)
 	fmt.Fprintf(out, "        %-44s %s\n", "production now runs", r.ImageAfter)
 	for _, d := range r.Differences {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,6 +15,7 @@ import (
 type Guard struct {
 	stop   context.CancelFunc
 	done   chan struct{}
+	looks  int // that saw both sides
 	faults []string
 }
 
@@ -24,7 +26,11 @@ func (s *Shop) Guard(ctx context.Context) *Guard {
 	go func() {
 		defer close(g.done)
 		for ctx.Err() == nil {
-			if fault := s.emptySide(ctx); fault != "" && !slices.Contains(g.faults, fault) {
+			fault, err := s.emptySide(ctx)
+			if err == nil {
+				g.looks++
+			}
+			if fault != "" && !slices.Contains(g.faults, fault) {
 				g.faults = append(g.faults, fault)
 			}
 			time.Sleep(100 * time.Millisecond)
@@ -33,39 +39,42 @@ func (s *Shop) Guard(ctx context.Context) *Guard {
 	return g
 }
 
-// Stop ends it and returns what it saw.
+// Stop ends it and returns what it saw; that it saw nothing at all is a fault too.
 func (g *Guard) Stop() []string {
 	g.stop()
 	<-g.done
+	if g.looks == 0 {
+		return []string{"the guard never saw both sides"}
+	}
 	return g.faults
 }
 
 // emptySide names a side with users and no ready endpoint, "" where there is none. Route and endpoints are read one after
 // the other, so a fault counts only if it is still there at a second look.
-func (s *Shop) emptySide(ctx context.Context) string {
-	if s.emptyNow(ctx) == "" {
-		return ""
+func (s *Shop) emptySide(ctx context.Context) (string, error) {
+	if fault, err := s.emptyNow(ctx); fault == "" || err != nil {
+		return "", err
 	}
 	return s.emptyNow(ctx)
 }
 
-func (s *Shop) emptyNow(ctx context.Context) string {
+func (s *Shop) emptyNow(ctx context.Context) (string, error) {
 	route, err := s.Dynamic.Resource(httpRoutes).Namespace(s.Namespace).Get(ctx, "web", metav1.GetOptions{})
 	if err != nil {
-		return ""
+		return "", err
 	}
 	weight := weightOf(route)
 	production, err1 := s.readyEndpoints(ctx, "web")
 	gray, err2 := s.readyEndpoints(ctx, "web-gray")
 	switch {
 	case err1 != nil || err2 != nil:
-		return ""
+		return "", errors.Join(err1, err2)
 	case weight < 100 && production == 0:
-		return fmt.Sprintf("production has no ready endpoint at weight %d", weight)
+		return fmt.Sprintf("production has no ready endpoint at weight %d", weight), nil
 	case weight > 0 && gray == 0:
-		return fmt.Sprintf("gray has no ready endpoint at weight %d", weight)
+		return fmt.Sprintf("gray has no ready endpoint at weight %d", weight), nil
 	}
-	return ""
+	return "", nil
 }
 
 func (s *Shop) readyEndpoints(ctx context.Context, service string) (int, error) {

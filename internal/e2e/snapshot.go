@@ -93,5 +93,8 @@ func lines(name, before, after string) []string {
 			all = append(all, fmt.Sprintf("%s: + %s", name, strings.TrimSpace(l)))
 		}
 	}
+	if len(all) == 0 {
+		return []string{name + ": the order or the number of its lines differs"}
+	}
 	return all
 }

@@ -18,6 +18,7 @@ import (
 
 // TestGrayIsTakenAway deletes gray under its users: they go home, nothing is left, and the image is not blamed.
 func TestGrayIsTakenAway(t *testing.T) {
+	t.Parallel()
 	for what, take := range map[string]func(ctx context.Context, s *Shop) error{
 		"the pod": func(ctx context.Context, s *Shop) error {
 			return s.Kube.CoreV1().Pods(s.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: GraySelector})

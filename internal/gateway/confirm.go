@@ -19,7 +19,7 @@ const (
 	// probeAfter is how long users' own requests are given to show the weight before a replica is probed.
 	probeAfter = time.Second
 	probePause = 20 * time.Millisecond
-	probeBurst = 5 // probes between two readings
+	probeBurst = 10 // probes between two readings: a reading costs the gateway as much as several of them
 	// refusedFor is how long the gateway may report that it does not take the route before the wait for it ends. A
 	// gateway that has not seen gray's new Service yet reports so for a moment.
 	refusedFor = 5 * time.Second

@@ -10,7 +10,7 @@ import (
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
-const silentPoll = 250 * time.Millisecond
+const silentPoll = 500 * time.Millisecond
 
 // Silent returns when no replica of the gateway has counted a request for the side for the quiet time. Every replica
 // must have been readable throughout; a request, a replica that cannot be read and a new replica start the time anew.
