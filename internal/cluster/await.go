@@ -52,6 +52,9 @@ func (c *Cluster) await(ctx context.Context, g goal) error {
 		if err != nil && final(err) {
 			return err
 		}
+		if err == nil && s.deployment == nil && !g.gone {
+			return plan.Failf(plan.FaultInfrastructure, "namespace "+c.target.Namespace, "%s: the Deployment was deleted meanwhile", g.what)
+		}
 		if err == nil {
 			reached, progress := g.done(s)
 			if reached {
@@ -82,9 +85,6 @@ func (c *Cluster) judge(ctx context.Context, g goal, s sight, w *waiting, progre
 	now := time.Now()
 	if progress > w.progress {
 		w.progress, w.since = progress, now
-	}
-	if s.deployment == nil && !g.gone {
-		return plan.Failf(plan.FaultInfrastructure, "namespace "+c.target.Namespace, "%s: the Deployment was deleted meanwhile", g.what)
 	}
 	t := s.trouble()
 	if g.gone {

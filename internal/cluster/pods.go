@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -141,9 +142,9 @@ func (c *Cluster) GrayOwner(ctx context.Context) (metav1.OwnerReference, error) 
 }
 
 // SetVerified writes the readiness gate of a gray pod: ok lets it become a ready endpoint. A pod that is not ours is
-// not written.
+// not written; one that is gone is no error.
 func (c *Cluster) SetVerified(ctx context.Context, pod string, ok bool, message string) error {
-	return write(ctx, c, c.kube.CoreV1().Pods(c.target.Namespace), edit[*corev1.Pod]{
+	err := write(ctx, c, c.kube.CoreV1().Pods(c.target.Namespace), edit[*corev1.Pod]{
 		kind: "Pod", name: pod, subresource: []string{"status"},
 		ops: func(_ context.Context, p *corev1.Pod) ([]Op, error) {
 			if !ours(p, c.target.Service) {
@@ -152,6 +153,10 @@ func (c *Cluster) SetVerified(ctx context.Context, pod string, ok bool, message 
 			return verifiedOps(p, ok, message, time.Now()), nil
 		},
 	})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 func verifiedOps(pod *corev1.Pod, ok bool, message string, now time.Time) []Op {

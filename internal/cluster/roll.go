@@ -121,6 +121,10 @@ func (c *Cluster) rollOps(ctx context.Context, d *appsv1.Deployment, to *corev1.
 			return nil, err
 		}
 	}
+	if Hash(&stored.Spec.Template) == Hash(&d.Spec.Template) {
+		return nil, plan.Failf(plan.FaultInfrastructure, describe("Deployment", d),
+			"the roll would change nothing: production is set to %s already, and runs another digest under that name; give the image by digest", cut(c.config.Image))
+	}
 	back, err := templatePatch(&stored.Spec.Template, &d.Spec.Template)
 	if err != nil {
 		return nil, err

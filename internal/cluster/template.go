@@ -68,10 +68,10 @@ func templateOf(production, gray *appsv1.Deployment) plan.Template {
 			return plan.Foreign
 		}
 		return plan.Baseline
+	case now == u.Baseline: // first: where both are the same there is nothing to take back
+		return plan.Baseline
 	case now == u.Ours:
 		return plan.Ours
-	case now == u.Baseline:
-		return plan.Baseline
 	}
 	return plan.Foreign
 }

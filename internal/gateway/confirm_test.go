@@ -148,6 +148,31 @@ func TestSilent(t *testing.T) {
 	assert.ErrorContains(t, err, "read the metrics of pod gateway/a")
 }
 
+// TestSilentCountsWhatPassesTheRouteBy: production that serves another route's users must not be rolled.
+func TestSilentCountsWhatPassesTheRouteBy(t *testing.T) {
+	p := newPod(t, "a", 100)
+	w := newWorld(t, nil, p)
+	others := func(label string) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.counts[label+`",code="200`] += 2
+	}
+	for _, label := range []string{
+		"httproute-partner-api-gw-gateway-shop-ep-web-0-a2a8c3ea0d68bb8bb6ea-svc-shop-web-0@kubernetesgateway", "shop-web-80@kubernetes",
+	} {
+		others(label) // before the call: no matter
+		time.AfterFunc(300*time.Millisecond, func() { others(label) })
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		err := w.route.Silent(ctx, plan.Production, 1400*time.Millisecond)
+		cancel()
+		assert.ErrorContains(t, err, "pod gateway/a, by another route, counted 2 requests", label)
+		others(label)
+		require.NoError(t, w.route.Silent(t.Context(), plan.Gray, 100*time.Millisecond), "gray is silent all the same")
+	}
+	others("httproute-shop-web-gw-gateway-shop-ep-web-0-0123456789abcdef0123-svc-shop-web-gray-1@kubernetesgateway")
+	require.NoError(t, w.route.Silent(t.Context(), plan.Production, 600*time.Millisecond))
+}
+
 func TestTrafficNeverFalls(t *testing.T) {
 	w := newWorld(t, nil, newPod(t, "a", 50), newPod(t, "b", 50))
 	ask := func() (gray, production float64) {

@@ -49,11 +49,17 @@ func (s splitter) weight(u *unstructured.Unstructured) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	highest := 0
+	highest, lowest := 0, full
 	for _, r := range rules {
 		for _, p := range s.pairs(r.backends) {
-			highest = max(highest, p.percent())
+			if p.total() == 0 {
+				continue // no requests, whatever the split
+			}
+			highest, lowest = max(highest, p.percent()), min(lowest, p.percent())
 		}
+	}
+	if highest == full && lowest < full {
+		highest = full - 1 // somebody gave a rule back to production: it is not without users
 	}
 	return highest, nil
 }

@@ -125,6 +125,27 @@ func TestSplitLaws(t *testing.T) {
 	}
 }
 
+// TestARuleThatIsGivenBackIsNotWithoutUsers: who sees 100 rolls production.
+func TestARuleThatIsGivenBackIsNotWithoutUsers(t *testing.T) {
+	at100, _ := set(t, loadFile(t, "many-rules.in.yaml"), 100)
+	require.Equal(t, 100, weightOf(t, at100))
+	rules, _, err := unstructured.NestedSlice(at100.Object, "spec", "rules")
+	require.NoError(t, err)
+	for _, rule := range rules {
+		backends, _, _ := unstructured.NestedSlice(rule.(map[string]any), "backendRefs")
+		for i, b := range backends {
+			if backend := b.(map[string]any); backend["name"] == "web-gray" && i > 0 && backend["weight"] != int64(0) {
+				backends[i-1].(map[string]any)["weight"], backend["weight"] = backend["weight"], int64(0)
+				require.NoError(t, unstructured.SetNestedSlice(rule.(map[string]any), backends, "backendRefs"))
+				require.NoError(t, unstructured.SetNestedSlice(at100.Object, rules, "spec", "rules"))
+				assert.Equal(t, 99, weightOf(t, at100))
+				return
+			}
+		}
+	}
+	t.Fatal("no rule leads to gray")
+}
+
 // shares checks that in each rule every backend, gray added to production, has the share it had, and no rule is 0/0.
 func shares(t *testing.T, base, now *unstructured.Unstructured) {
 	t.Helper()

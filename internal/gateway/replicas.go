@@ -54,6 +54,7 @@ type replicas struct {
 type seen struct {
 	plane dataPlane
 	names func(string) (plan.Side, string, bool)
+	past  func(string) bool
 	pods  []replica
 }
 
@@ -100,7 +101,7 @@ func (r *replicas) find(ctx context.Context) (seen, error) {
 		return seen{}, err
 	}
 	parents := parentsOf(route)
-	found := seen{plane: plane, names: plane.names(r.o.Target, parents)}
+	found := seen{plane: plane, names: plane.names(r.o.Target, parents), past: plane.past(r.o.Target)}
 	selector := plane.selector
 	if r.o.Pods.Selector != "" {
 		selector = r.o.Pods.Selector
@@ -196,7 +197,7 @@ func (r *replicas) read(ctx context.Context, g seen, p replica) (reading, error)
 	if err != nil {
 		return reading{}, err
 	}
-	return g.plane.reading(all, g.names), nil
+	return g.plane.reading(all, g.names, g.past), nil
 }
 
 // cause takes the URL out of a client's error: it is made up, the pod is what matters.

@@ -7,12 +7,15 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
 const silentPoll = 500 * time.Millisecond
 
-// Silent returns when no replica of the gateway has counted a request for the side for the quiet time. Every replica
+// Silent returns when no replica of the gateway has counted a request for the side for the quiet time; production's count
+// also where they come by another route than ours. Every replica
 // must have been readable throughout; a request, a replica that cannot be read and a new replica start the time anew.
 // Requests count when they end, so quiet must be longer than the longest one. When ctx ends, the error names the
 // replicas that still count (or cannot be read) and how many requests.
@@ -20,7 +23,7 @@ func (h *HTTPRoute) Silent(ctx context.Context, side plan.Side, quiet time.Durat
 	if h.blind(ctx) {
 		return h.wait(ctx, h.o.Confirm.Wait+quiet, false)
 	}
-	s := &silence{side: side, tracker: newTracker(), counted: map[string]float64{}}
+	s := &silence{side: side, tracker: newTracker(), past: map[types.UID]float64{}, counted: map[string]float64{}}
 	tick := time.NewTicker(silentPoll)
 	defer tick.Stop()
 	for {
@@ -44,6 +47,7 @@ func (h *HTTPRoute) Silent(ctx context.Context, side plan.Side, quiet time.Durat
 type silence struct {
 	side    plan.Side
 	tracker *tracker
+	past    map[types.UID]float64 // of the last reading
 	since   time.Time
 	counted map[string]float64 // by replica, since the call
 	err     error
@@ -61,6 +65,11 @@ func (s *silence) look(readings map[replica]reading, err error) {
 				s.counted[p.String()] += c.value
 			}
 		}
+		if more := now.past - s.past[p.uid]; s.side == plan.Production && !fresh && more > 0 {
+			loud = true
+			s.counted[p.String()+", by another route,"] += more
+		}
+		s.past[p.uid] = now.past
 	}
 	if loud {
 		s.since = time.Now()

@@ -20,6 +20,8 @@ type dataPlane struct {
 	port     int    // where no port has that name
 	// names returns the side and the router of a metric's service label; router groups what one balancer splits.
 	names func(t plan.Target, parents []parent) func(label string) (side plan.Side, router string, ours bool)
+	// past says whether a metric's service label leads to production's Service, through whatever route.
+	past func(t plan.Target) func(label string) bool
 	// requests and seconds are the metrics by that label: a counter by code, a histogram.
 	requests, seconds string
 }
@@ -33,6 +35,7 @@ var dataPlanes = map[string]dataPlane{
 		portName: "metrics",
 		port:     9100,
 		names:    traefikNames,
+		past:     traefikPast,
 		requests: "traefik_service_requests_total",
 		seconds:  "traefik_service_request_duration_seconds",
 	},
@@ -64,6 +67,14 @@ func traefikNames(t plan.Target, parents []parent) func(string) (plan.Side, stri
 	}
 }
 
+// traefikPast knows production's Service behind any HTTPRoute, of any namespace, and behind an Ingress
+// (NS-SERVICE-PORT@kubernetes). An IngressRoute's name does not tell its Service.
+func traefikPast(t plan.Target) func(string) bool {
+	label := regexp.MustCompile(fmt.Sprintf(`^(?:.+-svc-%[1]s-%[2]s-[0-9]+@kubernetesgateway|%[1]s-%[2]s-[0-9]+@kubernetes)$`,
+		regexp.QuoteMeta(t.Namespace), regexp.QuoteMeta(t.Service)))
+	return label.MatchString
+}
+
 // normalized is what Traefik makes of a name: everything but letters and digits becomes one dash.
 func normalized(name string) string {
 	return strings.Join(strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) }), "-")
@@ -83,10 +94,11 @@ type count struct {
 type reading struct {
 	began  float64 // when the process started, Unix seconds; 0: not said
 	counts map[string]count
+	past   float64 // requests to production's Service that came by another route
 }
 
 // reading picks the two sides out of a replica's metrics.
-func (d dataPlane) reading(all map[string]*dto.MetricFamily, names func(string) (plan.Side, string, bool)) reading {
+func (d dataPlane) reading(all map[string]*dto.MetricFamily, names func(string) (plan.Side, string, bool), past func(string) bool) reading {
 	r := reading{counts: map[string]count{}}
 	for _, m := range all["process_start_time_seconds"].GetMetric() {
 		r.began = m.GetGauge().GetValue()
@@ -97,6 +109,8 @@ func (d dataPlane) reading(all map[string]*dto.MetricFamily, names func(string) 
 			r.counts[seriesOf(d.requests, m)] = count{
 				side: side, router: router, failed: strings.HasPrefix(labels["code"], "5"), value: m.GetCounter().GetValue(),
 			}
+		} else if past(labels["service"]) {
+			r.past += m.GetCounter().GetValue()
 		}
 	}
 	for _, m := range all[d.seconds].GetMetric() {
