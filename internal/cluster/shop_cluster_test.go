@@ -418,7 +418,6 @@ func TestFence(t *testing.T) {
 
 // TestWritesAmongOthers: somebody else writes the same object all the time, and neither's change is lost.
 func TestWritesAmongOthers(t *testing.T) {
-	t.Parallel()
 	s := newShop(t)
 	c := s.tool("v2")
 	require.NoError(t, c.Start(t.Context(), 1))

@@ -31,7 +31,7 @@ func Build(c config.Config, o Observed) (Plan, error) {
 	}
 	balance := balanceWeight(first, o.Production.Replicas)
 	for _, w := range weights(c.Steps, balance) { // 3, 3b and 4
-		size := max(first, podsFor(w, o.Production.Replicas))
+		size := max(first, PodsFor(w, o.Production.Replicas))
 		if w > balance {
 			b.in(growPhase(w)).add(Step{Kind: GrowGray, Weight: w, Replicas: size}) // 4: nodes before weight
 			b.add(Step{Kind: VerifyGray})                                           // 2: also those that joined
@@ -54,7 +54,7 @@ func Build(c config.Config, o Observed) (Plan, error) {
 
 // PeakPods is the most pods of the service that live at one time: production with its surge, and gray at full size.
 func PeakPods(c config.Config, o Observed, surge int32) int32 {
-	return o.Production.Replicas + surge + max(firstSize(c, o), podsFor(full, o.Production.Replicas))
+	return o.Production.Replicas + surge + max(firstSize(c, o), PodsFor(full, o.Production.Replicas))
 }
 
 const full = 100 // percent
@@ -72,8 +72,8 @@ func balanceWeight(gray, production int32) int {
 	return int(gray) * full / int(gray+production)
 }
 
-// podsFor is the number of gray pods that carry a weight with no more load on each than a production pod had before.
-func podsFor(weight int, production int32) int32 {
+// PodsFor is the number of gray pods that carry a weight with no more load on each than a production pod had before.
+func PodsFor(weight int, production int32) int32 {
 	return (int32(weight)*production + full - 1) / full //nolint:gosec // a weight is 0..100
 }
 

@@ -13,10 +13,12 @@ import (
 // the first step of plan.Close; the record comes after it.
 func (r *run) closeAfter(held context.Context, s plan.Step, err error) error {
 	if errors.Is(err, plan.ErrLost) || held.Err() != nil {
-		if held = r.regain(held); held == nil {
+		again, lost := r.regain(held, time.Now().Add(r.Config.CloseTimeout), err)
+		if lost != nil {
 			r.stopWatch()
-			return lostLease(s, err)
+			return lost
 		}
+		held = again
 	}
 	f := asFailure(err, s)
 	why := reasonOf(f)
@@ -38,18 +40,21 @@ func (r *run) closeAfter(held context.Context, s plan.Step, err error) error {
 	return f
 }
 
-// regain takes the Lease back where it was only late, not taken: gray must not be left with users and nobody to watch.
-// It returns the new context, or nil.
-func (r *run) regain(lost context.Context) context.Context {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(lost), r.Config.CloseTimeout)
+// regain takes the Lease back where it was only late, not taken: gray must not be left with users and nobody to watch. It
+// returns the new context; or, where another run has had the Lease, the failure that leaves the close to that run; or,
+// where nobody could say by the deadline, one that is stuck.
+func (r *run) regain(lost context.Context, until time.Time, why error) (context.Context, error) {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(lost), until)
 	defer cancel()
 	held, err := r.Store.Regain(ctx)
-	if err != nil {
-		r.Log.Error("the lease cannot be taken back", "error", err)
-		return nil
+	switch {
+	case err == nil:
+		r.held = held
+		return held, nil
+	case errors.Is(err, plan.ErrLost):
+		return nil, lostLease(plan.Step{Phase: plan.PhaseClose}, why)
 	}
-	r.held = held
-	return held
+	return nil, r.stuck(fmt.Errorf("take the lease back: %w", err))
 }
 
 // closing is one close under way.
@@ -59,7 +64,8 @@ type closing struct {
 	begin    time.Time     // when what ended the upgrade was found
 	promoted bool          // past the point of no return, so that home is the new version
 	looked   bool
-	saved    bool // the record says so
+	saved    bool   // the record says so
+	waits    string // why the last step was taken, or what is waited for
 }
 
 // foundAt is when the watch found the anomaly, or now.
@@ -83,11 +89,17 @@ func (r *run) first(held context.Context, c *closing, o plan.Observed) {
 		return
 	}
 	c.looked = true
-	c.promoted = o.Promoted && c.why != plan.ReasonAnomaly
+	c.promoted = forward(o, c.why)
 	if c.failure != nil && c.why == plan.ReasonAnomaly {
 		r.record.Template = o.Wanted
 		r.hold(held, c.failure)
 	}
+}
+
+// forward says that home is the new version: production is past the point of no return, still runs it, and nothing is wrong
+// with it.
+func forward(o plan.Observed, why plan.Reason) bool {
+	return o.Promoted && o.Production.Template == plan.Ours && why != plan.ReasonAnomaly
 }
 
 // hold puts the image on hold in the record, which is saved right after the first write of the close. A gray that never
@@ -108,34 +120,62 @@ func (r *run) hold(held context.Context, f *plan.Failure) {
 }
 
 // goHome does the first step of plan.Close, looks again, and goes on until nothing is left. A step that fails is tried again
-// by looking again; only the close timeout ends that, as a *plan.Failure whose outcome is Stuck.
+// by looking again, a Lease that is lost is taken back unless another run has it; only the close timeout ends that, as a
+// *plan.Failure whose outcome is Stuck.
 func (r *run) goHome(held context.Context, c *closing) error {
-	ctx, cancel := context.WithTimeout(held, r.Config.CloseTimeout)
-	defer cancel()
+	until := time.Now().Add(r.Config.CloseTimeout)
 	r.closing = c
 	defer func() { r.closing = nil }()
+	for {
+		err := r.homeUnder(held, until, c)
+		if !errors.Is(err, plan.ErrLost) {
+			return err
+		}
+		again, lost := r.regain(held, until, err)
+		if lost != nil {
+			return lost
+		}
+		held = again
+	}
+}
+
+// homeUnder is goHome under one hold of the Lease; it returns an error wrapping plan.ErrLost when that ends.
+func (r *run) homeUnder(held context.Context, until time.Time, c *closing) error {
+	ctx, cancel := context.WithDeadline(held, until)
+	defer cancel()
 	var last error
 	for {
-		o, err := r.observe(ctx)
-		if err == nil {
-			r.first(ctx, c, o)
-			steps := plan.Close(o, c.why, r.Config.CloseFloor)
-			if len(steps) == 0 {
-				r.home = o.Production.Image
-				return nil
-			}
-			err = r.closeStep(ctx, c, steps[0])
+		home, err := r.stepHome(ctx, held, c)
+		switch {
+		case err == nil && home:
+			return nil
+		case errors.Is(err, plan.ErrLost):
+			return err
+		case held.Err() != nil:
+			return context.Cause(held)
+		case err != nil && ctx.Err() == nil:
+			last = err // what the deadline itself makes fail says nothing
 		}
-		if err != nil {
-			last = err
-		}
-		if errors.Is(err, plan.ErrLost) || errors.Is(context.Cause(held), plan.ErrLost) {
-			return lostLease(plan.Step{Phase: plan.PhaseClose}, err)
-		}
-		if ctx.Err() != nil || err != nil && sleep(ctx, lookAgain) != nil {
+		if ctx.Err() != nil || err != nil && sleep(ctx, lookAgain) != nil && held.Err() == nil {
 			return r.stuck(last)
 		}
 	}
+}
+
+// stepHome looks, and does the first step of plan.Close; home says that there is none.
+func (r *run) stepHome(ctx, held context.Context, c *closing) (home bool, err error) {
+	o, err := r.observe(ctx)
+	if err != nil {
+		return false, err
+	}
+	r.first(held, c, o)
+	steps := plan.Close(o, c.why, r.Config.CloseFloor)
+	if len(steps) == 0 {
+		r.home = o.Production.Image
+		return true, nil
+	}
+	c.waits = steps[0].Why
+	return false, r.closeStep(ctx, c, steps[0])
 }
 
 func (r *run) closeStep(ctx context.Context, c *closing, s plan.Step) error {
@@ -178,6 +218,12 @@ func (r *run) await(ctx context.Context, s plan.Step) error {
 
 // stuck is the failure of a close that could not be confirmed: a person must act.
 func (r *run) stuck(last error) error {
+	if last == nil {
+		last = errors.New("users could not be brought home in time")
+		if r.closing != nil && r.closing.waits != "" {
+			last = errors.New(r.closing.waits)
+		}
+	}
 	f := plan.Failf(plan.FaultInfrastructure, "HTTPRoute "+r.Target.Namespace+"/"+r.Target.Route,
 		"the close is not confirmed after %s: %w", r.Config.CloseTimeout, last)
 	f.Done = fmt.Sprintf("the route is set to weight %d; nothing that serves was deleted", r.weight)

@@ -39,7 +39,7 @@ func (r *run) drift(ctx context.Context) *plan.Failure {
 		return nil //nolint:nilerr // as above
 	}
 	r.mu.Lock()
-	wrote := r.wrote
+	wrote, rolled := r.wrote, r.rolled
 	r.mu.Unlock()
 	route := "HTTPRoute " + r.Target.Namespace + "/" + r.Target.Route
 	switch {
@@ -47,6 +47,9 @@ func (r *run) drift(ctx context.Context) *plan.Failure {
 		return plan.Failf(plan.FaultInfrastructure, route, "the weight in the route is %d, and this run wrote %d: somebody else changed it", weight, wrote)
 	case weight > 0 && o.Gray.Ready == 0:
 		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.GrayService(), "gray has no ready endpoint at weight %d", weight)
+	case rolled && o.Production.Template == plan.Baseline:
+		return plan.Failf(plan.FaultInfrastructure, "Deployment "+r.Target.Namespace+"/"+r.Target.Deployment,
+			"somebody else gave production its old pod template back after it was rolled (image %s): it is left as it is", o.Production.Image)
 	case o.Production.Template == plan.Foreign:
 		return plan.Failf(plan.FaultInfrastructure, "Deployment "+r.Target.Namespace+"/"+r.Target.Deployment,
 			"production's pod template was changed by somebody else meanwhile (image %s): it is not overwritten", o.Production.Image)

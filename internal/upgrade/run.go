@@ -21,9 +21,11 @@ type run struct {
 	cancel context.CancelCauseFunc
 	held   context.Context // ends with the Lease
 
-	mu        sync.Mutex // story: findings and joined pods are told from the side
-	story     plan.Story
-	verifying sync.Mutex
+	verifying chan struct{} // holds a value while somebody verifies gray pods
+
+	mu     sync.Mutex // story: findings and joined pods are told from the side
+	story  plan.Story
+	rolled bool // production was seen whole on the new template
 
 	weight   int    // configured, as last read or written
 	wrote    int    // weight, last written
@@ -42,7 +44,7 @@ type run struct {
 }
 
 func (u *Upgrade) newRun() *run {
-	r := &run{Upgrade: u, served: -1, cancel: func(error) {}}
+	r := &run{Upgrade: u, served: -1, cancel: func(error) {}, verifying: make(chan struct{}, 1)}
 	r.story = plan.Story{
 		Identity: u.Identity, UpgradeID: u.UpgradeID, Target: u.Target,
 		From: u.From, To: u.Config.Image, Begin: time.Now().UTC(), Evidence: u.Config.Evidence,
@@ -155,11 +157,13 @@ func (r *run) find(f judge.Finding) {
 // verifyJoined verifies gray pods that join later, by scaling or after an eviction. They serve nothing until they pass.
 func (r *run) verifyJoined(ctx context.Context) {
 	for sleep(ctx, time.Second) == nil {
-		if !r.verifying.TryLock() {
+		select {
+		case r.verifying <- struct{}{}:
+		default:
 			continue
 		}
 		err := r.prove(r.Verifier.Gray(ctx))
-		r.verifying.Unlock()
+		<-r.verifying
 		var f *plan.Failure
 		if errors.As(err, &f) && f.Fault == plan.FaultImage {
 			r.cancel(f)

@@ -71,9 +71,13 @@ func (r *run) grow(ctx context.Context, s plan.Step) error {
 // verifyGray proves every gray pod that is not proven yet, makes sure that all run the same digest, and waits until all
 // of them serve.
 func (r *run) verifyGray(ctx context.Context) error {
-	r.verifying.Lock()
+	select {
+	case r.verifying <- struct{}{}:
+	case <-ctx.Done():
+		return cause(ctx) // whoever verifies now may take long: a close does not wait for it
+	}
 	err := r.prove(r.Verifier.Gray(ctx))
-	r.verifying.Unlock()
+	<-r.verifying
 	if err != nil {
 		return err
 	}
@@ -103,7 +107,7 @@ func (r *run) prove(proofs []plan.Proof, err error) error {
 // which knows when there is no better side).
 func (r *run) shift(ctx context.Context, s plan.Step) error {
 	if s.Phase != plan.PhaseClose {
-		if err := r.maySend(ctx, s.Weight); err != nil {
+		if err := r.maySend(ctx, s); err != nil {
 			return err
 		}
 		if err := r.mayRaise(ctx, s.Weight); err != nil {
@@ -126,19 +130,59 @@ func (r *run) shift(ctx context.Context, s plan.Step) error {
 	return nil
 }
 
-// maySend refuses a weight that would send users to a side with no ready pod.
-func (r *run) maySend(ctx context.Context, weight int) error {
-	o, err := r.observe(ctx)
-	if err != nil {
-		return err
+// capacityTime is how long a move of users waits for pods that are not ready: they may just be replaced.
+const capacityTime = 30 * time.Second
+
+// maySend waits until the side that gets users can carry them, and refuses where it cannot: gray needs as many ready pods
+// as its weight takes, and so does production on the way back.
+func (r *run) maySend(ctx context.Context, s plan.Step) error {
+	for until := time.Now().Add(capacityTime); ; {
+		o, err := r.observe(ctx)
+		if err != nil {
+			return err
+		}
+		lacking := r.lacking(s, o)
+		if lacking == nil {
+			return nil
+		}
+		if !time.Now().Before(until) {
+			return lacking
+		}
+		if err := sleep(ctx, lookAgain); err != nil {
+			return err
+		}
 	}
+}
+
+// lacking says which side has too few ready pods for a weight; nil where neither has.
+func (r *run) lacking(s plan.Step, o plan.Observed) error {
+	gray := min(o.Gray.Replicas, plan.PodsFor(s.Weight, o.Production.Replicas))
+	production := int32(0)
 	switch {
-	case weight > 0 && o.Gray.Ready == 0:
-		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.GrayService(), "no gray pod is ready to take weight %d", weight)
-	case weight < 100 && o.Production.Ready+o.Production.Old == 0:
-		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.Service, "no production pod is ready to keep %d %% of the requests", 100-weight)
+	case s.Phase == plan.PhaseReturn:
+		production = plan.PodsFor(100-s.Weight, o.Production.Replicas)
+	case s.Weight < 100:
+		production = 1
+	}
+	serving := o.Production.Ready + o.Production.Old
+	switch {
+	case o.Gray.Ready < gray || s.Weight > 0 && o.Gray.Ready == 0:
+		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.GrayService(),
+			"%d of %d gray pods are ready, weight %d takes %d", o.Gray.Ready, o.Gray.Replicas, s.Weight, max(1, gray))
+	case serving < production:
+		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.Service,
+			"%d of %d production pods are ready, %d %% of the requests take %d", serving, o.Production.Replicas, 100-s.Weight, production)
 	}
 	return nil
+}
+
+// roll makes production run the new template. From then on another one on it is somebody else's doing.
+func (r *run) roll(ctx context.Context) error {
+	err := r.Cluster.Roll(ctx)
+	r.mu.Lock()
+	r.rolled = err == nil
+	r.mu.Unlock()
+	return err
 }
 
 // watch lets the time of a step pass and returns its verdict. Findings end it at once through ctx. Too few requests make

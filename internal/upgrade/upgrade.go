@@ -194,7 +194,7 @@ func (r *run) do(ctx context.Context, s plan.Step) error {
 	case plan.Silence:
 		return r.silence(ctx, s)
 	case plan.Roll:
-		return r.Cluster.Roll(ctx)
+		return r.roll(ctx)
 	case plan.VerifyProduction:
 		return r.prove(r.Verifier.Production(ctx))
 	case plan.Promote:
@@ -221,14 +221,14 @@ func (r *run) tidyUp(ctx context.Context) (done bool, err error) {
 		return false, nil
 	}
 	r.note("an earlier run left work behind (%s): closing it first", r.record.Identity.Run)
-	forward := o.Promoted && why != plan.ReasonAnomaly
+	finished := forward(o, why)
 	if err := r.bringHome(ctx, why); err != nil {
 		return false, err
 	}
 	r.ours = true
 	image, digest, asked := r.record.Image, r.record.Digest, r.record.Config
-	r.settle(ctx, forward, why)
-	if !forward || image != r.Config.Image || asked != r.Config.Hash() {
+	r.settle(ctx, finished, why)
+	if !finished || image != r.Config.Image || asked != r.Config.Hash() {
 		return false, nil
 	}
 	r.record.Image, r.record.Digest = image, digest

@@ -49,10 +49,11 @@ type world struct {
 
 	findings chan judge.Finding
 
-	away   bool // the API server does not answer
-	gone   bool // gray has no endpoint
-	loseAt int  // the Lease is lost when this weight is written; 0: never
-	taken  bool // another run took it
+	away   bool  // the API server does not answer
+	gone   bool  // gray has no endpoint
+	lost   int32 // gray pods that were ready and are not
+	loseAt int   // the Lease is lost when this weight is written; 0: never
+	taken  bool  // another run took it
 	lose   context.CancelCauseFunc
 }
 
@@ -116,6 +117,7 @@ func (w *world) Observe(ctx context.Context) (plan.Observed, error) {
 	}
 	o := plan.Observed{Production: w.production, Gray: w.gray, Promoted: w.promoted, Current: "t1", Wanted: "t1",
 		Touched: w.annotated || w.pinned || w.guard, MaxPods: 8}
+	o.Gray.Ready = max(0, o.Gray.Ready-w.lost)
 	if w.gone {
 		o.Gray.Ready = 0
 	}
