@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Guard looks again and again whether a side that the route gives users has a ready endpoint.
+// Guard looks whether a side that the route gives users has a ready endpoint, whenever one of them changes.
 type Guard struct {
 	stop   context.CancelFunc
 	done   chan struct{}
@@ -19,24 +18,45 @@ type Guard struct {
 	faults []string
 }
 
-// Guard starts looking, ten times a second.
-func (s *Shop) Guard(ctx context.Context) *Guard {
+// Guard starts looking.
+func (s *Shop) Guard(ctx context.Context) (*Guard, error) {
 	ctx, stop := context.WithCancel(ctx)
+	routes, err := s.Dynamic.Resource(httpRoutes).Namespace(s.Namespace).Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	endpoints, err := s.Kube.DiscoveryV1().EndpointSlices(s.Namespace).Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		stop()
+		return nil, err
+	}
 	g := &Guard{stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(g.done)
-		for ctx.Err() == nil {
-			fault, err := s.emptySide(ctx)
-			if err == nil {
-				g.looks++
+		defer endpoints.Stop()
+		defer routes.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-routes.ResultChan():
+			case <-endpoints.ResultChan():
 			}
-			if fault != "" && !slices.Contains(g.faults, fault) {
-				g.faults = append(g.faults, fault)
-			}
-			time.Sleep(100 * time.Millisecond)
+			g.look(ctx, s)
 		}
 	}()
-	return g
+	return g, nil
+}
+
+func (g *Guard) look(ctx context.Context, s *Shop) {
+	fault, err := s.emptySide(ctx)
+	if err == nil {
+		g.looks++
+	}
+	if fault != "" && !slices.Contains(g.faults, fault) {
+		g.faults = append(g.faults, fault)
+	}
 }
 
 // Stop ends it and returns what it saw; that it saw nothing at all is a fault too.

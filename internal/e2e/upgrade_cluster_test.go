@@ -178,7 +178,8 @@ func TestSIGTERMInEachPhase(t *testing.T) {
 			s, before := shopFor(t, Options{Replicas: 3})
 			watch, err := s.WatchRoute(contextOf(t))
 			require.NoError(t, err)
-			guard := s.Guard(contextOf(t))
+			guard, err := s.Guard(contextOf(t))
+			require.NoError(t, err)
 			tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"))...)
 			require.NoError(t, err)
 			if m.begin == "" {
@@ -213,7 +214,8 @@ func TestSIGKILLThenThePostEntrypointInEachPhase(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			s, before := shopFor(t, Options{Replicas: 3})
-			guard := s.Guard(contextOf(t))
+			guard, err := s.Guard(contextOf(t))
+			require.NoError(t, err)
 			folder := t.TempDir()
 			tool, err := s.StartTool(t.Context(), folder, "run", quickly(image("v2"))...)
 			require.NoError(t, err)

@@ -7,8 +7,8 @@ import (
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
-// lookEvery is the time between two looks at the world while gray has users.
-const lookEvery = time.Second
+// lookEvery is the time between two looks at the world while gray has users: a look is a dozen requests to the API server.
+const lookEvery = 2 * time.Second
 
 // moving stands for the weight while this run writes one.
 const moving = -1

@@ -174,7 +174,7 @@ func TestTheWorldMoves(t *testing.T) {
 						break
 					}
 				}
-				assert.Less(t, last.Begin.Sub(moved), 4*time.Second)
+				assert.Less(t, last.Begin.Sub(moved), 3*lookEvery)
 			})
 		})
 	}
