@@ -7,6 +7,9 @@ GO          ?= go
 FUZZTIME    ?= 20s
 PACKAGES    := ./... $(addprefix ./,$(wildcard testdata/app testdata/demo))
 
+# Packages whose tests stop a replica of the gateway: others that need it must not run beside them.
+ALONE       := gateway|e2e
+
 # One way to compile for everything but the race detector, so that builds, vet and lint share Go's cache.
 PLAIN       := CGO_ENABLED=0 GOFLAGS="$(strip $(shell $(GO) env GOFLAGS) -trimpath)"
 
@@ -37,8 +40,9 @@ test: $(BUILD)/bin/cluster ## every test, on a real cluster with a real gateway 
 	cd testdata/cluster && $(PLAIN) $(GO) vet . ./pause && $(PLAIN) $(GO) test . ./pause
 	@test -n "$(RACE)" || echo "no gcc: the tests run without the race detector"
 	$(GO) build $(RACE) $(PACKAGES)
-	env -u KUBECONFIG $(BUILD)/bin/cluster run -- env GOPROXY=off \
-		$(GO) test $(RACE) -shuffle=on -p 1 -parallel 5 -timeout 30m $(PACKAGES)
+	env -u KUBECONFIG $(BUILD)/bin/cluster run -- env GOPROXY=off sh -ec ' \
+		$(GO) test $(RACE) -shuffle=on -p 2 -parallel 4 -timeout 30m $$($(GO) list $(PACKAGES) | grep -vE "/($(ALONE))$$"); \
+		$(GO) test $(RACE) -shuffle=on -p 1 -parallel 4 -timeout 30m $(addprefix ./internal/,$(subst |, ,$(ALONE)))'
 
 demo: $(BUILD)/bin/cluster ## upgrade a real service under load, then throw a bad version out
 	$(GO) mod download

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -294,6 +295,37 @@ func (c *Cluster) runningImage(s sight) (running, error) {
 		all, first = running{repo: repo, digest: digest, pullable: pullable}, pod.Name
 	}
 	return all, nil
+}
+
+// pulled is the digest of the new image that any pod of the side reports, of any container that got it: a pod that never
+// gets ready may tell no more than its init container. "" where none does. For a hold that is enough; who rolls
+// production asks runningImage, which wants all pods to agree.
+func (s sight) pulled(image, container string) string {
+	if s.deployment == nil {
+		return ""
+	}
+	for _, name := range renewed(&s.deployment.Spec.Template.Spec, image, container) {
+		for i := range s.current {
+			if id := imageID(&s.current[i], name); id != "" {
+				_, digest, _ := imageDigest(id)
+				return digest
+			}
+		}
+	}
+	return ""
+}
+
+// renewed names the containers that got the new image, main ones first.
+func renewed(spec *corev1.PodSpec, image, container string) []string {
+	if image == "" && container == "" {
+		return []string{primary(spec, image, container).Name} // a whole template: its first container stands for it
+	}
+	c := change{image: image, container: container}
+	var names []string
+	for _, found := range slices.Concat(c.chosen(spec.Containers), c.chosen(spec.InitContainers)) {
+		names = append(names, found.Name)
+	}
+	return names
 }
 
 func imageID(pod *corev1.Pod, container string) string {

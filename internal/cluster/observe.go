@@ -38,12 +38,13 @@ func (c *Cluster) Observe(ctx context.Context) (plan.Observed, error) {
 
 // observed is the pure part of Observe.
 func observed(production, gray sight, scaler *autoscalingv2.HorizontalPodAutoscaler, image, container string) plan.Observed {
-	o := plan.Observed{Gray: gray.workload(plan.Ours, image, container)}
+	o := plan.Observed{Gray: gray.workload(plan.Ours, image, container), Pulled: gray.pulled(image, container)}
 	if d := production.deployment; d != nil {
 		o.Production = production.workload(templateOf(d, gray.deployment), image, container)
 		o.Promoted = d.Annotations[plan.AnnotationPromoted] != ""
 		o.Touched = touched(d)
 		o.MaxPods = production.replicas()
+		o.Surge = surge(d, o.MaxPods)
 	}
 	if scaler != nil {
 		o.Touched = o.Touched || touched(scaler)

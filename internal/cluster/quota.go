@@ -29,8 +29,8 @@ func (c *Cluster) quota(ctx context.Context, s sight, gray *corev1.PodTemplateSp
 	if err != nil {
 		return err
 	}
-	o := plan.Observed{Production: plan.Workload{Replicas: s.replicas()}, MaxPods: s.replicas()}
-	more := plan.PeakPods(c.config, o, surge(s.deployment, s.replicas())) - s.replicas()
+	o := plan.Observed{Production: plan.Workload{Replicas: s.replicas()}, MaxPods: s.replicas(), Surge: surge(s.deployment, s.replicas())}
+	more := plan.PeakPods(c.config, o) - s.replicas()
 	if existing != nil {
 		more -= sight{deployment: existing}.replicas() // counted as used already
 	}

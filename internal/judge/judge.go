@@ -28,15 +28,19 @@ type Check struct {
 	// Infrastructure says that a failed check is not the image's fault.
 	Infrastructure bool `json:"infrastructure,omitempty"`
 	// Absent marks a rule whose source does not exist here (no metrics.k8s.io, a gateway without a latency
-	// histogram): it is inconclusive and said, but Worst leaves it out, because waiting would not bring it.
+	// histogram, nothing to compare with): it is inconclusive and said, but Worst and Missing leave it out, because
+	// waiting would not bring it.
 	Absent bool `json:"absent,omitempty"`
 }
 
-// The checks that make a step wait longer while they are inconclusive: whether there are enough requests, and whether a
-// share of errors above the limit is more than chance.
+// The checks that make a step wait longer while they are inconclusive: see Missing.
 const (
-	NameRequests = "requests"
-	NameErrors   = "errors"
+	NameRequests     = "requests"
+	NameErrors       = "errors"
+	NameLatency      = "p99"
+	NameRestarts     = "restarts"
+	NameReady        = "ready"
+	NameNewErrorLogs = "new-error-logs"
 )
 
 // Finding is something the watch saw that must end the running step at once.

@@ -30,10 +30,14 @@ const straySlow = 10
 const blatant = 0.05
 
 // latency fails where the 99th percentile is over the absolute limit or, without one, over twice the reference's and
-// 100 ms above it (four times that bound against a reference of another time), with at least `straySlow` slow answers more than the one in a hundred that it allows; fewer are
-// inconclusive.
+// 100 ms above it (four times that bound against a reference of another time), with at least `straySlow` slow answers
+// more than the one in a hundred that it allows; fewer blame nobody: of a whole step they pass.
+//
+// It is absent where no upgrade, however good, would ever make it conclusive: a gateway without a histogram, sides that
+// are both slower than the histogram can tell, a reference that has too few requests and gets no more. Where only gray
+// is slower than the histogram can tell it is not: that may be the image.
 func latency(s Sample, l Limits, n looks) Check {
-	c := Check{Name: "p99", Unit: "ms"}
+	c := Check{Name: NameLatency, Unit: "ms"}
 	trial, ref := s.OnTrial.Traffic.Latency, s.Reference.Traffic.Latency
 	switch {
 	case s.NoTraffic:
@@ -47,20 +51,31 @@ func latency(s Sample, l Limits, n looks) Check {
 	if !ok || got.total < least {
 		return c.unknown("%s has latencies of %.0f requests, %d are needed", s.OnTrial.Name, got.total, l.MinRequests)
 	}
+	normal, ok := quantile(0.99, ref)
+	comparable := ok && normal.total >= least
 	bound, versus := l.P99.Seconds(), ""
 	if l.P99 <= 0 {
-		normal, ok := quantile(0.99, ref)
-		if !ok || normal.total < least {
-			return c.unknown("%s has latencies of %.0f requests, %d are needed", s.Reference.Name, normal.total, l.MinRequests)
-		}
-		if got.over && normal.over {
-			c.Absent = true
-			return c.unknown("both sides are slower than the gateway's histogram can tell (%.0f ms)", 1000*got.seconds)
+		if !comparable {
+			return c.alone(s, normal.total, l)
 		}
 		bound = s.wider() * math.Max(2*normal.seconds, normal.seconds+slower.Seconds())
 		versus = fmt.Sprintf("; %s %s of %.0f requests%s", s.Reference.Name, normal, normal.total, s.past())
 	}
+	if comparable && got.over && normal.over && got.seconds < bound {
+		c.Absent = true
+		return c.unknown("both sides are slower than the gateway's histogram can tell (%.0f ms)", 1000*got.seconds)
+	}
 	return c.slow(s, trial, got, bound, versus, n)
+}
+
+// alone is a latency with too few of the reference's to compare with. While the reference has users, time brings them:
+// as many as the side on trial needs at the weight that mirrors this one. A reference without users gets no more (the
+// fast lane of an urgent fix goes to 100 at once): waiting would block every upgrade of that kind, so it is said, and
+// errors, restarts and logs decide. An absolute limit needs no reference.
+func (c Check) alone(s Sample, requests float64, l Limits) Check {
+	c.Absent = s.share() == 100
+	return c.unknown("%s has latencies of %.0f requests, %d are needed to compare with; thresholds: {p99-ms: ...} needs none",
+		s.Reference.Name, requests, l.MinRequests)
 }
 
 // slow decides a latency check once its bound, in seconds, is known.
@@ -68,18 +83,24 @@ func (c Check) slow(s Sample, trial []Bucket, got reading, bound float64, versus
 	slow := got.total - below(bound, trial)
 	c.Why = fmt.Sprintf("%s answered 99 %% of %.0f requests within %s (limit %.0f ms), %.0f slower%s",
 		s.OnTrial.Name, got.total, got, 1000*bound, slow, versus)
-	if got.over && got.seconds < bound {
-		c.Got, c.Limit, c.Verdict = 1000*got.seconds, 1000*bound, Inconclusive
-		c.Why += "; the gateway's histogram cannot tell"
+	c = c.decide(1000*got.seconds, 1000*bound)
+	if got.over && usable(bound) {
+		c.Verdict = Fail // more than the last bucket's bound, and perhaps more than the limit
+	}
+	if c.Verdict != Fail {
 		return c
 	}
-	c = c.decide(1000*got.seconds, 1000*bound)
-	if got.over {
-		c.Verdict = Fail // more than the last bucket's bound, which is the limit or above
-	}
-	if c.Verdict == Fail && (slow < 0.01*got.total+straySlow || n == manyLooks && slow <= blatant*got.total) {
+	enough := 0.01*got.total + straySlow
+	switch {
+	case n == endOfStep && slow < enough:
+		c.Verdict = Pass
+		c.Why += fmt.Sprintf("; %.0f of the %.0f slow answers it takes to blame the image", slow, math.Ceil(enough))
+	case slow < enough || n == manyLooks && slow <= blatant*got.total:
 		c.Verdict = Inconclusive
 		c.Why += "; too few to tell it from chance"
+	case got.over && got.seconds < bound:
+		c.Verdict = Inconclusive
+		c.Why += "; the gateway's histogram cannot tell"
 	}
 	return c.excused(s)
 }

@@ -13,7 +13,8 @@ func Defaults() Limits {
 }
 
 // Judge applies every rule to the window of a whole step. Each rule gives one check, in a fixed order; a rule that
-// has nothing to go by is inconclusive, never a pass.
+// has nothing to go by is inconclusive, never a pass. Fewer bad lines or slow answers than it takes to blame the image
+// are a pass that says so: they were seen, and a step that waited for more of them would wait for ever in a good upgrade.
 func Judge(s Sample, l Limits) []Check {
 	return []Check{
 		requests(s, l),
@@ -22,7 +23,7 @@ func Judge(s Sample, l Limits) []Check {
 		latency(s, l, endOfStep),
 		restarts(s, l),
 		ready(s),
-		newErrorLogs(s, l),
+		newErrorLogs(s, l, endOfStep),
 		memory(s, l),
 		cpu(s, l),
 	}
@@ -39,7 +40,7 @@ func AtOnce(s Sample, l Limits) []Check {
 	all := []Check{
 		restarts(s, l),
 		ready(s),
-		newErrorLogs(s, l),
+		newErrorLogs(s, l, manyLooks),
 		errorShare(s, l, manyLooks),
 	}
 	if s.To.Sub(s.From) >= settled {
@@ -84,6 +85,31 @@ func Worst(checks []Check) Verdict {
 		return Inconclusive
 	}
 	return worst
+}
+
+// Missing returns the checks whose evidence a step must have and has not: those that are inconclusive. Without them no
+// weight rises. Where the user asks for no requests at all (min-requests 0), what the gateway counts is not waited for.
+// What is absent would not come by waiting. Memory and CPU hold no step back: metrics.k8s.io may be slow or not there,
+// and what matters of them shows in restarts and latency. Routing has its own meaning: few requests are told by
+// "requests".
+func Missing(checks []Check, l Limits) []Check {
+	var missing []Check
+	for _, c := range checks {
+		if c.Verdict == Inconclusive && !c.Absent && mustHave(c.Name, l) {
+			missing = append(missing, c)
+		}
+	}
+	return missing
+}
+
+func mustHave(name string, l Limits) bool {
+	switch name {
+	case NameRequests, NameErrors, NameLatency:
+		return l.MinRequests > 0
+	case NameRestarts, NameReady, NameNewErrorLogs:
+		return true
+	}
+	return false
 }
 
 // Blamed says whether a failing check blames the image; failures of the infrastructure alone do not.

@@ -148,7 +148,7 @@ func TestRules(t *testing.T) {
 		// Production's p99 is 99 ms, so the limit is 199 ms: 50 of the 101 in the second bucket are slower.
 		{"at the absolute limit", "p99", func(s *Sample, l *Limits) { l.P99 = 300 * time.Millisecond; trialLatency(s, 900, 990, 1000, 1000) }, Pass},
 		{"above the absolute limit", "p99", func(s *Sample, l *Limits) { l.P99 = 300 * time.Millisecond; trialLatency(s, 900, 980, 1000, 1000) }, Fail},
-		{"absolute, too few slow ones", "p99", func(s *Sample, l *Limits) { l.P99 = 300 * time.Millisecond; trialLatency(s, 900, 981, 1000, 1000) }, Inconclusive},
+		{"absolute, too few slow ones", "p99", func(s *Sample, l *Limits) { l.P99 = 300 * time.Millisecond; trialLatency(s, 900, 981, 1000, 1000) }, Pass},
 		{"twice and 100 ms above", "p99", func(s *Sample, _ *Limits) { trialLatency(s, 950, 1000, 1000, 1000) }, Fail},
 		{"against the past, four times the bound: within", "p99", func(s *Sample, _ *Limits) { trialLatency(s, 900, 990, 1000, 1000); s.ReferenceIsPast = true }, Pass},
 		{"against the past, above", "p99", func(s *Sample, _ *Limits) { trialLatency(s, 900, 900, 1000, 1000); s.ReferenceIsPast = true }, Fail},
@@ -168,6 +168,11 @@ func TestRules(t *testing.T) {
 			trialLatency(s, 0, 0, 0, 1000)
 			s.Reference.Traffic.Latency = histogram(0, 0, 0, 4000)
 		}, Inconclusive},
+		{"both beyond the last bucket, limit inside", "p99", func(s *Sample, l *Limits) {
+			l.P99 = time.Second
+			trialLatency(s, 0, 0, 0, 1000)
+			s.Reference.Traffic.Latency = histogram(0, 0, 0, 4000)
+		}, Fail},
 		{"50 requests", "p99", func(s *Sample, _ *Limits) { trialLatency(s, 50, 50, 50, 50) }, Pass},
 		{"49 requests", "p99", func(s *Sample, _ *Limits) { trialLatency(s, 49, 49, 49, 49) }, Inconclusive},
 		{"49 requests of production", "p99", func(s *Sample, _ *Limits) { s.Reference.Traffic.Latency = fast(49) }, Inconclusive},
@@ -199,7 +204,13 @@ func TestRules(t *testing.T) {
 		{"a new template", "new-error-logs", logs(1, 0), Fail},
 		{"a known template", "new-error-logs", logs(1, 1), Pass},
 		{"two, one known", "new-error-logs", logs(2, 1), Fail},
-		{"a new template, two lines", "new-error-logs", func(s *Sample, _ *Limits) { logs(1, 0)(s, nil); s.OnTrial.Logs[0].Count = 2 }, Inconclusive},
+		{"a new template, two lines", "new-error-logs", lines(2), Pass},
+		{"a new template, three lines", "new-error-logs", lines(3), Fail},
+		{"two lines, production's logs unseen", "new-error-logs", func(s *Sample, _ *Limits) { lines(2)(s, nil); s.Reference.Streams = 0 }, Pass},
+		{"one new, one allowed, production's logs unseen", "new-error-logs", func(s *Sample, l *Limits) {
+			logs(1, 0)(s, nil)
+			s.Reference.Streams, l.NewErrorLogs = 0, 1
+		}, Pass},
 		{"one new, one allowed", "new-error-logs", func(s *Sample, l *Limits) { logs(1, 0)(s, nil); l.NewErrorLogs = 1 }, Pass},
 		{"two new, one allowed", "new-error-logs", func(s *Sample, l *Limits) { logs(2, 0)(s, nil); l.NewErrorLogs = 1 }, Fail},
 		{"gray's logs unseen", "new-error-logs", func(s *Sample, _ *Limits) { s.OnTrial.Streams = 0 }, Inconclusive},
@@ -273,6 +284,13 @@ func logs(trial, known int) func(*Sample, *Limits) {
 	return func(s *Sample, _ *Limits) { s.OnTrial.Logs, s.Reference.Logs = all[:trial], all[:known] }
 }
 
+// lines is one template that production does not write, so many times.
+func lines(n int) func(*Sample, *Limits) {
+	return func(s *Sample, _ *Limits) {
+		s.OnTrial.Logs = []LogTemplate{{Template: "a", Line: "a 1", Count: n, Pod: "g1"}}
+	}
+}
+
 func bytes(mib float64) func(*Sample, *Limits) {
 	return func(s *Sample, _ *Limits) { s.OnTrial.Memory = []float64{mib * (1 << 20)} }
 }
@@ -291,6 +309,7 @@ func TestAtOnce(t *testing.T) {
 		{"a crash", func(s *Sample) { short(s); restarted(1)(s, nil) }, []string{"restarts"}},
 		{"a crash without traffic numbers", func(s *Sample) { s.NoTraffic = true; restarted(1)(s, nil) }, []string{"restarts"}},
 		{"a new error line", func(s *Sample) { short(s); logs(1, 0)(s, nil) }, []string{"new-error-logs"}},
+		{"two new error lines", func(s *Sample) { short(s); lines(2)(s, nil) }, nil},
 		{"a pod lost", func(s *Sample) { short(s); s.OnTrial.NotReady = []string{"g1"} }, []string{"ready"}},
 		{"no user on gray", func(s *Sample) { s.Weight = 0; restarted(1)(s, nil) }, nil},
 		{"no user on production", func(s *Sample) { turn(s, 100); restarted(1)(s, nil) }, nil},
@@ -360,6 +379,65 @@ func TestWorst(t *testing.T) {
 	}
 }
 
+// TestMissing holds what a step waits for apart from what it goes on without.
+func TestMissing(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*Sample, *Limits)
+		want   []string
+	}{
+		{"nothing", func(*Sample, *Limits) {}, nil},
+		{"too few requests", func(s *Sample, _ *Limits) { seen(s, 49, 0, 4000, 0); trialLatency(s, 49, 49, 49, 49) }, []string{"requests", "errors", "p99"}},
+		{"no traffic seen", func(s *Sample, _ *Limits) { s.NoTraffic = true }, []string{"requests", "errors", "p99"}},
+		{"no traffic seen, no request asked for", func(s *Sample, l *Limits) { s.NoTraffic, l.MinRequests = true, 0 }, nil},
+		{"errors that may be chance", func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Requests, s.OnTrial.Traffic.Errors = 100, 4 }, []string{"errors"}},
+		{"few new error lines", lines(2), nil},
+		{"gray's logs unseen", func(s *Sample, _ *Limits) { s.OnTrial.Streams = 0 }, []string{"new-error-logs"}},
+		{"gray's logs unseen, no request asked for", func(s *Sample, l *Limits) { s.OnTrial.Streams, l.MinRequests = 0, 0 }, []string{"new-error-logs"}},
+		{"new lines, production's logs unseen", func(s *Sample, _ *Limits) { lines(3)(s, nil); s.Reference.Streams = 0 }, []string{"new-error-logs"}},
+		{"no pod seen", func(s *Sample, _ *Limits) { s.OnTrial.Pods = 0 }, []string{"restarts", "ready"}},
+		{"both sides lose pods", func(s *Sample, _ *Limits) {
+			s.OnTrial.NotReady, s.Reference.NotReady = []string{"g1"}, slices.Repeat([]string{"p"}, 8)
+		}, []string{"ready"}},
+		{"no metrics.k8s.io", func(s *Sample, _ *Limits) { s.NoResources = true }, nil},
+		{"no reading of memory and CPU", func(s *Sample, _ *Limits) { s.OnTrial.Memory, s.OnTrial.CPU = nil, nil }, nil},
+		{"routing has too little to say", func(s *Sample, _ *Limits) { s.Reference.Traffic.Requests = math.NaN() }, []string{"errors"}},
+
+		{"the gateway counts no latencies", func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Latency, s.Reference.Traffic.Latency = nil, nil }, nil},
+		{"gray's latencies alone are missing", func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Latency = nil }, []string{"p99"}},
+		{"few slow answers", func(s *Sample, l *Limits) { l.P99 = 300 * time.Millisecond; trialLatency(s, 900, 981, 1000, 1000) }, nil},
+		{"both beyond the histogram", func(s *Sample, _ *Limits) {
+			trialLatency(s, 0, 0, 0, 1000)
+			s.Reference.Traffic.Latency = histogram(0, 0, 0, 4000)
+		}, nil},
+		{"both beyond the histogram, and the limit, too", func(s *Sample, l *Limits) {
+			l.P99 = 2 * time.Second
+			trialLatency(s, 0, 0, 0, 1000)
+			s.Reference.Traffic.Latency = histogram(0, 0, 0, 4000)
+		}, nil},
+		{"gray alone beyond the histogram, the limit, too", func(s *Sample, l *Limits) { l.P99 = 2 * time.Second; trialLatency(s, 0, 0, 0, 1000) }, []string{"p99"}},
+		{"one answer beyond the histogram, the limit, too", func(s *Sample, l *Limits) { l.P99 = 2 * time.Second; trialLatency(s, 50, 50, 50, 51) }, nil},
+		{"production has few requests yet", func(s *Sample, _ *Limits) { s.Reference.Traffic.Latency = fast(49) }, []string{"p99"}},
+		{"production has users and no request yet", func(s *Sample, _ *Limits) { s.Weight, s.Reference.Traffic.Latency = 99, nil }, []string{"p99"}},
+		{"all on gray at once, nothing to compare with", func(s *Sample, _ *Limits) { s.Weight, s.Reference.Traffic = 100, Traffic{} }, nil},
+		{"all on gray, production had few requests", func(s *Sample, _ *Limits) {
+			s.Weight, s.Reference.Traffic.Latency, s.ReferenceIsPast = 100, fast(49), true
+		}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, l := healthy(), Defaults()
+			tt.change(&s, &l)
+			var names []string
+			for _, c := range Missing(Judge(s, l), l) {
+				names = append(names, c.Name)
+				assert.NotEmpty(t, c.Why)
+			}
+			assert.Equal(t, tt.want, names)
+		})
+	}
+}
+
 func TestWhyTellsWithNumbers(t *testing.T) {
 	s := healthy()
 	s.OnTrial.Traffic = Traffic{Requests: 1203, Errors: 41}
@@ -375,6 +453,13 @@ func TestWhyTellsWithNumbers(t *testing.T) {
 	assert.Contains(t, check(t, Judge(s, Defaults()), "errors").Why, "production 2 of 3611 (0.06 %) when it last had traffic")
 	s.OnTrial.Restarts = []Restart{{"g1", "app", "Completed", 0}}
 	assert.Contains(t, check(t, Judge(s, Defaults()), "restarts").Why, "app of pod g1: Completed, exit code 0")
+	lines(2)(&s, nil)
+	assert.Equal(t, "gray wrote error lines that production does not, 1 different (limit 0); the first, 2 times: a 1; 2 of the 3 lines it takes to blame the image",
+		check(t, Judge(s, Defaults()), "new-error-logs").Why)
+	trialLatency(&s, 900, 981, 1000, 1000)
+	l := Defaults()
+	l.P99 = 300 * time.Millisecond
+	assert.Contains(t, check(t, Judge(s, l), "p99").Why, "; 19 of the 20 slow answers it takes to blame the image")
 }
 
 func TestQuantileIsThatOfPrometheus(t *testing.T) {

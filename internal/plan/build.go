@@ -53,8 +53,8 @@ func Build(c config.Config, o Observed) (Plan, error) {
 }
 
 // PeakPods is the most pods of the service that live at one time: production with its surge, and gray at full size.
-func PeakPods(c config.Config, o Observed, surge int32) int32 {
-	return o.Production.Replicas + surge + max(firstSize(c, o), PodsFor(full, o.Production.Replicas))
+func PeakPods(c config.Config, o Observed) int32 {
+	return o.Production.Replicas + o.Surge + max(firstSize(c, o), PodsFor(full, o.Production.Replicas))
 }
 
 const full = 100 // percent

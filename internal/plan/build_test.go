@@ -113,19 +113,93 @@ func TestGrayForFollowsTheLoad(t *testing.T) {
 	o.MaxPods = 6
 	for _, tt := range []struct {
 		name       string
+		weight     int
 		planned    int32
 		rate, base float64
 		want       int32
 	}{
-		{"as at the start", 3, 200, 200, 3},
-		{"less load", 3, 100, 200, 3},
-		{"twice the load", 2, 400, 200, 4},
-		{"a tenth more is noise", 3, 220, 200, 3},
-		{"over a tenth more rounds up", 3, 221, 200, 4},
-		{"never above the HPA's bound", 4, 900, 200, 6},
-		{"not measured", 3, 0, 0, 3},
+		{"as at the start", 75, 3, 200, 200, 3},
+		{"less load", 75, 3, 100, 200, 3},
+		{"twice the load", 50, 2, 400, 200, 4},
+		{"a tenth more is noise", 75, 3, 220, 200, 3},
+		{"over a tenth more rounds up", 75, 3, 221, 200, 4},
+		{"not measured", 75, 3, 0, 0, 3},
+		{"no first measurement", 75, 3, 500, 0, 3},
+		{"up to the HPA's bound", 100, 4, 300, 200, 6},
+		{"as much above it as production would be", 100, 4, 449, 200, 6},
+		{"the user's many pods carry more", 50, 5, 500, 200, 5},
+		{"the user's pods above the bound", 50, 8, 400, 200, 8},
 	} {
-		assert.Equal(t, tt.want, GrayFor(tt.planned, o, tt.rate, tt.base), tt.name)
+		got, err := GrayFor(Step{Kind: GrowGray, Weight: tt.weight, Replicas: tt.planned}, o, tt.rate, tt.base)
+		require.NoError(t, err, tt.name)
+		assert.Equal(t, tt.want, got, tt.name)
+	}
+}
+
+// TestGrayForEndsWhereGrayWouldBeTooSmall: the weight does not rise on a gray that its bound keeps small.
+func TestGrayForEndsWhereGrayWouldBeTooSmall(t *testing.T) {
+	o := seen(4)
+	for _, tt := range []struct {
+		name    string
+		maxPods int32
+		rate    float64
+		needs   string
+	}{
+		{"no HPA, just above", 4, 301, "gray needs 7 pods for weight 100 (301 requests/s now, 200 at the start); the most there may be are 4"},
+		{"no HPA, at it", 4, 300, ""},
+		{"above the HPA's bound", 6, 452, "gray needs 10 pods for weight 100 (452 requests/s now, 200 at the start); the most there may be are 6"},
+		{"at the HPA's bound", 6, 450, ""},
+	} {
+		o.MaxPods = tt.maxPods
+		got, err := GrayFor(Step{Kind: GrowGray, Weight: 100, Replicas: 4}, o, tt.rate, 200)
+		if tt.needs == "" {
+			require.NoError(t, err, tt.name)
+			assert.Equal(t, tt.maxPods, got, tt.name)
+			continue
+		}
+		var f *Failure
+		require.ErrorAs(t, err, &f, tt.name)
+		assert.Equal(t, FaultInfrastructure, f.Fault, tt.name)
+		assert.Equal(t, tt.needs, f.What, tt.name)
+		assert.Contains(t, f.Next, "maxReplicas")
+	}
+}
+
+func TestPeakPodsCountsTheSurge(t *testing.T) {
+	o := seen(20)
+	o.Surge = 5 // 25 %
+	assert.Equal(t, int32(45), PeakPods(wanted(5), o))
+	c := wanted(5)
+	c.GrayReplicas = 30
+	assert.Equal(t, int32(55), PeakPods(c, o))
+}
+
+// TestTheBalanceIsCheckedAtTheBalanceWeight: at that weight, and at no other, a gray pod gets as much as a production pod.
+func TestTheBalanceIsCheckedAtTheBalanceWeight(t *testing.T) {
+	for _, tt := range []struct {
+		steps    []int
+		replicas int32
+		gray     int32
+		want     []int
+	}{
+		{[]int{5, 20, 50}, 4, 1, []int{20}},
+		{[]int{5, 10}, 4, 1, []int{20}},
+		{[]int{5, 20, 50}, 4, 4, []int{50}},
+		{[]int{5}, 20, 0, []int{9}},
+		{[]int{100}, 4, 1, nil},
+	} {
+		c := wanted(tt.steps...)
+		c.GrayReplicas = tt.gray
+		p, err := Build(c, seen(tt.replicas))
+		require.NoError(t, err)
+		var at []int
+		for _, s := range p.Steps {
+			if s.Balance {
+				assert.Equal(t, Watch, s.Kind)
+				at = append(at, s.Weight)
+			}
+		}
+		assert.Equal(t, tt.want, at, "%v of %d pods", tt.steps, tt.replicas)
 	}
 }
 

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -96,11 +97,19 @@ func (r *Record) AddPass(p Pass) {
 	r.Passes = last(append(r.Passes, p), keepHistory)
 }
 
-// End closes the record of a run with its outcome.
+// Ignored says in the user's words why the hold does not count this time.
+func (h Hold) Ignored(reason string) string {
+	return clip(fmt.Sprintf("hold of %s since %s ignored: %s", h.Digest, h.At.UTC().Format(time.RFC3339), reason))
+}
+
+// End closes the record of a run with its outcome. A hold that the run ignored comes first in the reason.
 func (r *Record) End(e Ended) {
+	if r.Ignored != "" {
+		e.Reason = strings.TrimSuffix(r.Ignored+"; "+e.Reason, "; ")
+	}
 	e.Reason = clip(e.Reason)
 	r.History = last(append(r.History, e), keepHistory)
-	r.Open, r.Closing, r.Step = false, "", ""
+	r.Open, r.Closing, r.Step, r.Ignored = false, "", "", ""
 }
 
 func last[E any](all []E, n int) []E { return all[max(0, len(all)-n):] }
@@ -113,16 +122,33 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:maxWhy], "") + "…"
 }
 
-// grown is from which ratio on the load counts as grown: less is the noise of a measurement.
-const grown = 1.1
+const (
+	// grown is from which ratio on the load counts as grown: less is the noise of a measurement.
+	grown = 1.1
+	// crowded is how many times the load of a production pod at the start a gray pod may carry where gray may grow no
+	// further. Production carries it, too, at the same bound. It is not nearer to 1 because ten seconds of a service with
+	// a few requests a second are off by a fifth by chance, and without an HPA the bound is production's size: a healthy
+	// upgrade must not end by that.
+	crowded = 1.5
+)
 
-// GrayFor is how many gray pods a weight needs: planned, or more where the service now gets over a tenth more requests a
-// second than at the start (rate against base, both of all sides together; 0: not measured), never above the bound of
-// the HPA or of what is planned.
-func GrayFor(planned int32, o Observed, rate, base float64) int32 {
+// GrayFor is how many gray pods the weight of a step needs: planned, or more where the service now gets over a tenth
+// more requests a second than at the start (rate against base, both of all sides together; 0: not measured). The bound is
+// that of the HPA, or production's size. Where even so each gray pod would carry more than `crowded` times what a
+// production pod did, gray is too small: a *Failure with FaultInfrastructure, and the weight must not rise.
+func GrayFor(s Step, o Observed, rate, base float64) (int32, error) {
 	if base <= 0 || rate <= grown*base {
-		return planned
+		return s.Replicas, nil
 	}
-	need := int32(float64(planned)*rate/base + 0.999)
-	return max(planned, min(need, max(o.MaxPods, o.Production.Replicas)))
+	least := min(s.Replicas, PodsFor(s.Weight, o.Production.Replicas)) // the user may have asked for more than it takes
+	load := float64(least) * rate / base                               // in pods of the start
+	bound := max(o.MaxPods, o.Production.Replicas, s.Replicas)
+	need := int32(math.Ceil(load - 1e-9))
+	if load <= crowded*float64(bound) {
+		return max(s.Replicas, min(need, bound)), nil
+	}
+	f := Failf(FaultInfrastructure, "", "gray needs %d pods for weight %d (%.0f requests/s now, %.0f at the start); the most there may be are %d",
+		need, s.Weight, rate, base, bound)
+	f.Next = fmt.Sprintf("raise the HPA's maxReplicas (without an HPA, production's replicas) to %d, or rerun when there is less load; the image is not blamed", need)
+	return 0, f
 }

@@ -80,6 +80,22 @@ func TestLeftOver(t *testing.T) {
 	}
 }
 
+// TestAHoldThatWasIgnoredIsInTheHistory, whoever closes the record, and only in that of the run that ignored it.
+func TestAHoldThatWasIgnoredIsInTheHistory(t *testing.T) {
+	at := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	h := Hold{Digest: digest, At: at}
+	r := Record{Ignored: h.Ignored("urgent fix, approved by kim")}
+	r.End(Ended{Outcome: RolledBack, Reason: "errors"})
+	r.End(Ended{Outcome: Closed, Reason: "node lost"})
+	r.Ignored = h.Ignored("again")
+	r.End(Ended{Outcome: Promoted})
+	assert.Equal(t, "hold of sha256:1111 since 2026-05-04T03:02:01Z ignored: urgent fix, approved by kim; errors", r.History[0].Reason)
+	assert.Equal(t, "node lost", r.History[1].Reason)
+	assert.Equal(t, "hold of sha256:1111 since 2026-05-04T03:02:01Z ignored: again", r.History[2].Reason)
+	assert.Empty(t, r.Ignored)
+	assert.LessOrEqual(t, len(h.Ignored(strings.Repeat("x", 1000))), 303)
+}
+
 func TestTheRecordStaysSmall(t *testing.T) {
 	var r Record
 	for range 500 {

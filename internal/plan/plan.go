@@ -113,6 +113,10 @@ type Observed struct {
 	Current    string   `json:"current"` // hash of production's template without the image's tag and digest
 	Wanted     string   `json:"wanted"`  // the same hash of the template that production is to run
 	MaxPods    int32    `json:"maxPods"` // the HPA's upper bound, or Production.Replicas
+	Surge      int32    `json:"surge"`   // pods that production adds while it rolls, as its Deployment says
+
+	// Pulled is the digest of the new image that any gray pod reports, whether or not one got ready; "" where none does.
+	Pulled string `json:"pulled,omitempty"`
 }
 
 // Reason says why a close was begun.

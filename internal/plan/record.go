@@ -49,7 +49,7 @@ type Ended struct {
 	Config  string    `json:"config,omitempty"` // hash of what was asked for
 	Run     string    `json:"run"`
 	At      time.Time `json:"at"`
-	Reason  string    `json:"reason,omitempty"` // at most 300 bytes
+	Reason  string    `json:"reason,omitempty"` // at most 300 bytes; a hold that was ignored comes first
 }
 
 // Pass is a recorded offline test.
@@ -74,6 +74,7 @@ type Record struct {
 	Step      string   `json:"step,omitempty"` // the running step, in words
 	Open      bool     `json:"open"`           // an upgrade is under way or was cut
 	Closing   Reason   `json:"closing,omitempty"`
+	Ignored   string   `json:"ignored,omitempty"` // the hold that the running upgrade goes past, and why; at most 300 bytes
 	Holds     []Hold   `json:"holds,omitempty"`
 	Passes    []Pass   `json:"passes,omitempty"`
 	History   []Ended  `json:"history,omitempty"`
@@ -126,6 +127,7 @@ type Story struct {
 	Proofs    []Proof   `json:"proofs,omitempty"`
 	Failure   *Failure  `json:"failure,omitempty"`
 	Outcome   Outcome   `json:"outcome,omitempty"` // "" while it runs
+	Held      string    `json:"held,omitempty"`    // digest that this run put on hold; "": none
 	Weight    int       `json:"weight"`
 	Highest   int       `json:"highest"`            // weight that was written
 	ClosedIn  float64   `json:"closedIn,omitempty"` // seconds from the finding to the confirmed weight 0

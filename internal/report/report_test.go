@@ -69,6 +69,34 @@ func TestVerdictBelievesTheWeightNotTheOutcome(t *testing.T) {
 	assert.NotContains(t, line, "all users")
 }
 
+// TestUnchangedSaysWhatWasDone: a digest is compared before anything is started, a tag is known by gray's pods alone.
+func TestUnchangedSaysWhatWasDone(t *testing.T) {
+	digest := story()
+	left := story().did(time.Second, 0, plan.Step{Kind: plan.RemoveGray, Phase: plan.PhaseClose})
+	tag := story().did(time.Second, 0, plan.Step{Kind: plan.StartGray, Phase: plan.PhaseStart}).
+		did(time.Second, 0, plan.Step{Kind: plan.Identify, Phase: plan.PhaseStart}).
+		did(time.Second, 0, plan.Step{Kind: plan.RemoveGray, Phase: plan.PhaseClose})
+	for want, s := range map[string]*teller{
+		"nothing was done": digest,
+		"what an earlier run left was closed, nothing else was done":                        left,
+		"gray was started without users to learn the image's digest, and was removed again": tag,
+	} {
+		s.Outcome = plan.Unchanged
+		_, line := verdict(s.Story)
+		assert.Equal(t, "unchanged: shop/web runs app:v2@sha256:9f8e7d6c5b4a already; "+want, line)
+	}
+}
+
+func TestRolledBackSaysWhetherTheImageIsOnHold(t *testing.T) {
+	s := rolledBack()
+	_, line := verdict(s)
+	assert.Contains(t, line, "app:v2@sha256:9f8e7d6c5b4a failed and is on hold until it passes an offline test")
+	s.Held, s.To = "", "registry.example.com/shop/app:v2"
+	_, line = verdict(s)
+	assert.Contains(t, line, "app:v2 failed; its digest could not be learned, so nothing is on hold: give the image by digest")
+	assert.NotContains(t, line, "and is on hold")
+}
+
 // nasty is everything that could mean something to whoever shows it.
 const nasty = "a|b `c` <img src=x onerror=alert(1)> @all #1 :+1: $x$ [l](http://e.example) www.e.example\n## head\r\n- item\n```\n" +
 	"\x1b[31mred\x1b[0m\x1b]0;title\x07\x1b]8;;http://e.example\x1b\\ nul\x00 bad\xff\xfe bidi\u202eabc zero\u200bwidth \u0085 \u2028 --> </code> & &lt; \\| ~~s~~ *b* _i_ \"]; end ::error::x"
@@ -82,7 +110,7 @@ func hostile() plan.Story {
 	check := judge.Check{Name: nasty, Verdict: judge.Fail, Got: math.NaN(), Limit: math.Inf(1), Unit: nasty, Why: nasty, Where: nasty}
 	t.did(time.Second, 5, plan.Step{Kind: nasty, Phase: nasty, Why: nasty, Side: nasty}, served(1, 19), judged(check), noted(nasty, nasty), broken(nasty))
 	t.Proofs = []plan.Proof{{Pod: nasty, Side: nasty, Account: nasty, Check: nasty, Verdict: nasty, Got: nasty, Want: nasty}}
-	t.Outcome = plan.RolledBack
+	t.Outcome, t.Held = plan.RolledBack, nasty
 	t.Failure = &plan.Failure{What: nasty, Where: nasty, Done: nasty, Next: nasty, Checks: []judge.Check{check}}
 	return t.Story
 }

@@ -9,6 +9,8 @@ import (
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
+const newDigest = "sha256:9f8e7d6c5b4a00112233445566778899aabbccddeeff00112233445566778899"
+
 // teller builds a story entry by entry, each beginning where the last one ended.
 type teller struct{ plan.Story }
 
@@ -18,7 +20,7 @@ func story() *teller {
 		UpgradeID: "u-7f3a",
 		Target:    plan.Target{Namespace: "shop", Deployment: "web", Service: "web", Route: "web"},
 		From:      "registry.example.com/shop/app:v1@sha256:1a2b3c4d5e6f00112233445566778899aabbccddeeff00112233445566778899",
-		To:        "registry.example.com/shop/app:v2@sha256:9f8e7d6c5b4a00112233445566778899aabbccddeeff00112233445566778899",
+		To:        "registry.example.com/shop/app:v2@" + newDigest,
 		Begin:     noon,
 		End:       noon,
 		Evidence:  "gray-upgrade-evidence/u-7f3a",
@@ -103,7 +105,7 @@ func rolledBack() plan.Story {
 	t.did(14*time.Second, 20, watch(20), served(203, 811), judged(goodErrors, badErrors, newLogs), broken("gray answered 5xx to 61 of 203 requests (30 %, limit 1 point above production)")).
 		did(400*time.Millisecond, 0, plan.Step{Kind: plan.ShiftTraffic, Phase: plan.PhaseClose, Why: "production is usable"}, served(0, 60)).
 		did(11*time.Second, 0, plan.Step{Kind: plan.RemoveGray, Phase: plan.PhaseClose})
-	t.Outcome, t.ClosedIn = plan.RolledBack, 0.4
+	t.Outcome, t.ClosedIn, t.Held = plan.RolledBack, 0.4, newDigest
 	t.Failure = &plan.Failure{
 		Fault: plan.FaultImage, Step: watch(20),
 		What:   "at weight 20 gray answered 5xx to 61 of 203 requests (30 %, limit 1 point above production); production to 2 of 811 (0.2 %)",
@@ -123,7 +125,7 @@ func accountFailure() plan.Story {
 		proved("web-gray-7c9f-x2x", "web-gray-7c9f-k8d", "web-gray-7c9f-q1z")
 	bad := &t.Proofs[3]
 	bad.Verdict, bad.Got = judge.Fail, `500, body "internal error: account store"`
-	t.Outcome = plan.RolledBack
+	t.Outcome, t.Held = plan.RolledBack, newDigest
 	t.Failure = &plan.Failure{
 		Fault: plan.FaultImage, Step: plan.Step{Kind: plan.VerifyGray, Phase: plan.PhaseVerify},
 		What:  "1 of 3 gray pods failed check cart as account buyer: got 500, want 200",

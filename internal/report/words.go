@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,11 +29,11 @@ func verdict(s plan.Story) (sign, line string) {
 	case plan.Promoted:
 		return "✅", fmt.Sprintf("promoted: all users of %s are on %s, gray is gone", service, short(s.To))
 	case plan.Unchanged:
-		return "✅", fmt.Sprintf("unchanged: %s runs %s already, nothing was done", service, short(s.To))
+		return "✅", fmt.Sprintf("unchanged: %s runs %s already; %s", service, short(s.To), unchanged(s.Entries))
 	case plan.Planned:
 		return "📋", fmt.Sprintf("planned: %s to %s in %d steps, nothing was changed", service, short(s.To), len(s.Plan.Steps))
 	case plan.RolledBack:
-		return "❌", fmt.Sprintf("rolled back: %s; %s failed and is on hold until it passes an offline test", users(s, short(s.From)), short(s.To))
+		return "❌", fmt.Sprintf("rolled back: %s; %s failed%s", users(s, short(s.From)), short(s.To), held(s))
 	case plan.Closed:
 		return "⚠️", fmt.Sprintf("closed: %s; not the image's fault, no hold, a rerun is fine", users(s, "production"))
 	case plan.Undecided:
@@ -50,6 +51,26 @@ func verdict(s plan.Story) (sign, line string) {
 		return "🛑", fmt.Sprintf("A PERSON MUST ACT: the close of %s is not confirmed, %d %% of its requests are configured for gray", service, s.Weight)
 	}
 	return "❓", fmt.Sprintf("%s: %s", s.Outcome, service)
+}
+
+// unchanged says what was done to learn that nothing was to be done.
+func unchanged(entries []plan.Entry) string {
+	started := func(e plan.Entry) bool { return e.Step.Kind == plan.StartGray }
+	switch {
+	case slices.ContainsFunc(entries, started):
+		return "gray was started without users to learn the image's digest, and was removed again"
+	case len(entries) > 0:
+		return "what an earlier run left was closed, nothing else was done"
+	}
+	return "nothing was done"
+}
+
+// held says of a failed image whether it is on hold: a digest that is not known cannot be.
+func held(s plan.Story) string {
+	if s.Held == "" {
+		return "; its digest could not be learned, so nothing is on hold: give the image by digest"
+	}
+	return " and is on hold until it passes an offline test"
 }
 
 // users says where they are, by the weight that is configured and not by what the outcome promises.

@@ -84,15 +84,14 @@ func (r *run) bringHome(held context.Context, why plan.Reason) error {
 }
 
 // first takes from the first look what the end will be told by, and puts a failed image on hold.
-func (r *run) first(held context.Context, c *closing, o plan.Observed) {
+func (r *run) first(c *closing, o plan.Observed) {
 	if c.looked {
 		return
 	}
 	c.looked = true
 	c.promoted = forward(o, c.why)
 	if c.failure != nil && c.why == plan.ReasonAnomaly {
-		r.record.Template = o.Wanted
-		r.hold(held, c.failure)
+		r.hold(o, c.failure)
 	}
 }
 
@@ -100,23 +99,6 @@ func (r *run) first(held context.Context, c *closing, o plan.Observed) {
 // with it.
 func forward(o plan.Observed, why plan.Reason) bool {
 	return o.Promoted && o.Production.Template == plan.Ours && why != plan.ReasonAnomaly
-}
-
-// hold puts the image on hold in the record, which is saved right after the first write of the close. A gray that never
-// got ready has not been identified yet: its pods still know their digest, and no user waits.
-func (r *run) hold(held context.Context, f *plan.Failure) {
-	if r.record.Digest == "" {
-		digest, err := r.Gray.Digest(held)
-		if err != nil {
-			r.note("the image is not put on hold: its digest is not known: %v", err)
-			return
-		}
-		r.record.Digest = digest
-	}
-	r.record.AddHold(plan.Hold{
-		Digest: r.record.Digest, Template: r.record.Template, Image: r.record.Image,
-		At: time.Now().UTC(), Why: f.What, Run: r.Identity.Run, URL: r.Identity.URL,
-	})
 }
 
 // goHome does the first step of plan.Close, looks again, and goes on until nothing is left. A step that fails is tried again
@@ -168,7 +150,7 @@ func (r *run) stepHome(ctx, held context.Context, c *closing) (home bool, err er
 	if err != nil {
 		return false, err
 	}
-	r.first(held, c, o)
+	r.first(c, o)
 	steps := plan.Close(o, c.why, r.Config.CloseFloor)
 	if len(steps) == 0 {
 		r.home = o.Production.Image

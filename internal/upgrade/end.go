@@ -153,6 +153,10 @@ func (r *run) next(outcome plan.Outcome) string {
 	digest := r.record.Digest
 	switch outcome {
 	case plan.RolledBack:
+		if r.story.Held == "" {
+			return fmt.Sprintf("the digest of %s could not be learned, so nothing is on hold: give the image by digest (NAME@sha256:...) or upgrade to a fixed one "+
+				"(gray is deleted; its logs are in the evidence folder)", r.record.Image)
+		}
 		return fmt.Sprintf("the image needs an offline test before it may try again: test %s offline (gray is deleted; its logs are in the evidence folder), record the pass with "+
 			"gray-upgrade offline-test pass --namespace %s --service %s --digest %s --by WHO --why TEXT, then rerun; or upgrade to a fixed image",
 			pinned(r.record.Image, digest), r.Target.Namespace, r.Target.Service, digest)

@@ -2,53 +2,13 @@ package upgrade
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
-
-// identify learns which digest gray runs: one that is held goes no further, one that production already runs the same way
-// is nothing to upgrade.
-func (r *run) identify(ctx context.Context) error {
-	digest, err := r.Gray.Digest(ctx)
-	if err != nil {
-		return err
-	}
-	o, err := r.observe(ctx)
-	if err != nil {
-		return err
-	}
-	r.record.Digest, r.record.Template = digest, o.Wanted
-	if r.record.Image == "" {
-		r.record.Image = o.Gray.Image // of the manifest
-	}
-	r.story.To = pinned(r.record.Image, digest)
-	unchanged, err := plan.Decide(o, r.record, digest, r.Config.IgnoreHold)
-	if err != nil {
-		return err
-	}
-	if unchanged {
-		return errUnchanged
-	}
-	return nil
-}
-
-// errUnchanged ends an upgrade whose image production already runs.
-var errUnchanged = errors.New("production already runs this image")
-
-// pinned returns the reference with its digest: what to commit to Git or to a chart's values.
-func pinned(image, digest string) string {
-	name, _, _ := strings.Cut(image, "@")
-	if digest == "" {
-		return image
-	}
-	return name + "@" + digest
-}
 
 // grow makes gray large enough for the next weight: as planned, or larger where the service now carries more than it did
 // at the first watch.
@@ -58,7 +18,10 @@ func (r *run) grow(ctx context.Context, s plan.Step) error {
 		return err
 	}
 	rate := r.Watcher.Rate()
-	want := plan.GrayFor(s.Replicas, o, rate, r.baseRate)
+	want, err := plan.GrayFor(s, o, rate, r.baseRate)
+	if err != nil {
+		return err
+	}
 	if want > s.Replicas {
 		r.note("gray grows to %d pods, not %d: %.0f requests/s now, %.0f at the start", want, s.Replicas, rate, r.baseRate)
 	}
@@ -185,9 +148,9 @@ func (r *run) roll(ctx context.Context) error {
 	return err
 }
 
-// watch lets the time of a step pass and returns its verdict. Findings end it at once through ctx. Too few requests make
-// it longer, at most four times as long (and a minute), then the answer is "not enough evidence". A duration of 0 asks
-// for no evidence.
+// watch lets the time of a step pass and returns its verdict. Findings end it at once through ctx. Missing evidence
+// (judge.Missing) makes it longer, at most four times as long (and a minute), then the answer is "not enough evidence".
+// A duration of 0 asks for no evidence.
 func (r *run) watch(ctx context.Context, s plan.Step) error {
 	if err := sleep(ctx, s.Duration); err != nil {
 		return err
@@ -215,15 +178,9 @@ func (r *run) watch(ctx context.Context, s plan.Step) error {
 	return r.verdict(s, checks)
 }
 
-// thin says that a window does not hold enough to go on: too few requests, or too few errors to tell a fault from chance.
-// Where the user asks for no requests at all (min-requests 0), nothing is too thin.
+// thin says that a window does not hold enough to go on.
 func (r *run) thin(checks []judge.Check) bool {
-	for _, c := range checks {
-		if r.Config.Limits.MinRequests > 0 && (c.Name == judge.NameRequests || c.Name == judge.NameErrors) && c.Verdict == judge.Inconclusive {
-			return true
-		}
-	}
-	return false
+	return len(judge.Missing(checks, r.Config.Limits)) > 0
 }
 
 // verdict turns the checks of a step into its end.
@@ -231,12 +188,26 @@ func (r *run) verdict(s plan.Step, checks []judge.Check) error {
 	if bad := failed(checks); len(bad) > 0 {
 		return failureOf(bad, s)
 	}
-	if s.Duration > 0 && r.thin(checks) {
-		f := plan.Failf(plan.FaultEvidence, "", "not enough evidence at weight %d to judge %s: %s", s.Weight, s.Side, whyUnknown(checks))
-		f.Checks = checks
-		return f
+	missing := judge.Missing(checks, r.Config.Limits)
+	if s.Duration == 0 || len(missing) == 0 {
+		return nil
 	}
-	return nil
+	f := plan.Failf(plan.FaultEvidence, missing[0].Where, "not enough evidence at weight %d to judge %s: %s", s.Weight, s.Side, missing[0].Why)
+	f.Checks, f.Next = checks, toSeeMore(missing[0])
+	return f
+}
+
+// toSeeMore is what to do about evidence that is missing; "" where the words for every inconclusive end fit.
+func toSeeMore(c judge.Check) string {
+	switch c.Name {
+	case judge.NameLatency:
+		return "rerun when there is more traffic, make step-duration longer, or set thresholds: {p99-ms: ...}, which needs no requests of the other side; the image is not blamed"
+	case judge.NameRestarts, judge.NameReady:
+		return "look at the pods of both sides: what keeps them from being ready, or from being seen, is not the image alone; repair it, then rerun; the image is not blamed"
+	case judge.NameNewErrorLogs:
+		return "repair what keeps the logs from being read or compared (permission pods/log, the nodes' kubelets), or raise thresholds: {new-error-logs: ...}, then rerun; the image is not blamed"
+	}
+	return ""
 }
 
 // failureOf names the first failed check; one that is not the image's fault makes the whole an infrastructure fault only
@@ -252,16 +223,6 @@ func failureOf(bad []judge.Check, s plan.Step) *plan.Failure {
 	f := plan.Failf(fault, first.Where, "%s", first.Why)
 	f.Checks, f.Step = bad, s
 	return f
-}
-
-// whyUnknown is what the first inconclusive check says.
-func whyUnknown(checks []judge.Check) string {
-	for _, c := range checks {
-		if c.Verdict == judge.Inconclusive {
-			return c.Why
-		}
-	}
-	return "nothing was seen"
 }
 
 func (r *run) balance(ctx context.Context) (judge.Check, error) {

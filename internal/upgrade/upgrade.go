@@ -133,7 +133,7 @@ func (r *run) upgrade(ctx, held context.Context) error {
 	if err != nil {
 		return err
 	}
-	if unchanged, err := plan.Decide(o, r.record, plan.DigestOf(r.Config.Image), r.Config.IgnoreHold); unchanged || err != nil {
+	if unchanged, err := r.decide(o, plan.DigestOf(r.Config.Image)); unchanged || err != nil {
 		r.story.Outcome = plan.Unchanged
 		return err
 	}
@@ -174,7 +174,7 @@ func (r *run) take(ctx context.Context, s plan.Step) error {
 func (r *run) do(ctx context.Context, s plan.Step) error {
 	switch s.Kind {
 	case plan.StartGray:
-		return r.Gray.Start(ctx, s.Replicas)
+		return r.start(ctx, s)
 	case plan.Identify:
 		return r.identify(ctx)
 	case plan.GrowGray:
@@ -257,7 +257,7 @@ func (r *run) build(o plan.Observed) error {
 		return err
 	}
 	r.story.Plan = p
-	r.story.PeakPods = plan.PeakPods(r.Config, o, 1)
+	r.story.PeakPods = plan.PeakPods(r.Config, o)
 	r.tell()
 	return nil
 }

@@ -39,6 +39,13 @@ type world struct {
 	findAt      int // a finding when this weight is reached; -1: never
 	finding     judge.Finding
 	confirmFail bool
+	mute        bool                                              // no gray pod reports its digest
+	verdict     func(onTrial plan.Side, weight int) []judge.Check // nil: enough of everything, nothing wrong
+	sample      judge.Sample
+	rate        func(weight int) float64 // requests a second of both sides; nil: 100
+	bypassed    bool                     // production is never silent
+	onTrial     plan.Side
+	sizes       []int32 // that gray was scaled to
 
 	dieAt    int // number of the write; 0: never
 	dieAfter bool
@@ -116,7 +123,10 @@ func (w *world) Observe(ctx context.Context) (plan.Observed, error) {
 		return plan.Observed{}, errors.New("connection refused")
 	}
 	o := plan.Observed{Production: w.production, Gray: w.gray, Promoted: w.promoted, Current: "t1", Wanted: "t1",
-		Touched: w.annotated || w.pinned || w.guard, MaxPods: 8}
+		Touched: w.annotated || w.pinned || w.guard, MaxPods: 8, Surge: 2}
+	if w.gray.Exists && !w.mute {
+		o.Pulled = w.digest
+	}
 	o.Gray.Ready = max(0, o.Gray.Ready-w.lost)
 	if w.gone {
 		o.Gray.Ready = 0
@@ -176,12 +186,18 @@ func (w *world) Start(ctx context.Context, replicas int32) error {
 }
 
 func (w *world) Scale(ctx context.Context, replicas int32) error {
-	return w.write(ctx, "scale gray", func() { w.gray.Replicas = replicas })
+	return w.write(ctx, "scale gray", func() { w.gray.Replicas, w.sizes = replicas, append(w.sizes, replicas) })
 }
 
 func (w *world) Ready(context.Context) error { return nil }
 
-func (w *world) Digest(context.Context) (string, error) { return w.digest, nil }
+// Digest wants all gray pods to agree: one that never got ready has nothing to say.
+func (w *world) Digest(context.Context) (string, error) {
+	if w.startSticks {
+		return "", errors.New("pod shop-gray-1 does not report the image of container shop yet")
+	}
+	return w.digest, nil
+}
 
 func (w *world) Delete(ctx context.Context) error {
 	return w.write(ctx, "delete gray", func() {
@@ -233,7 +249,11 @@ func (w *world) Confirm(ctx context.Context, percent int) (plan.Share, error) {
 	return plan.Share{Gray: float64(percent), Production: float64(100 - percent), Replicas: 1}, sleep(ctx, 300*time.Millisecond)
 }
 
-func (w *world) Silent(ctx context.Context, _ plan.Side, quiet time.Duration) error {
+func (w *world) Silent(ctx context.Context, side plan.Side, quiet time.Duration) error {
+	if side == plan.Production && w.bypassed {
+		<-ctx.Done()
+		return errors.New("3 requests in the last 10 s")
+	}
 	return sleep(ctx, quiet)
 }
 
@@ -280,7 +300,8 @@ func (w *world) Watch(ctx context.Context) <-chan judge.Finding {
 	return out
 }
 
-func (w *world) Begin(_ plan.Side, weight int) {
+func (w *world) Begin(onTrial plan.Side, weight int) {
+	w.onTrial = onTrial
 	if weight != w.findAt {
 		return
 	}
@@ -304,11 +325,20 @@ func (w *world) listen(findings chan judge.Finding) {
 }
 
 func (w *world) Verdict() []judge.Check {
+	if w.verdict != nil {
+		return w.verdict(w.onTrial, w.weight)
+	}
 	return []judge.Check{{Name: judge.NameRequests, Verdict: judge.Pass}}
 }
 
-func (w *world) Sample() judge.Sample { return judge.Sample{} }
-func (w *world) Rate() float64        { return 100 }
+func (w *world) Sample() judge.Sample { return w.sample }
+
+func (w *world) Rate() float64 {
+	if w.rate == nil {
+		return 100
+	}
+	return w.rate(w.weight)
+}
 
 func (w *world) Acquire(ctx context.Context, _ bool) (context.Context, plan.Record, error) {
 	held, cancel := context.WithCancelCause(context.WithoutCancel(ctx))

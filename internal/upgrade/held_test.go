@@ -1,0 +1,133 @@
+package upgrade
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+)
+
+// TestAHeldTagThatNeverGetsReadyIsRefused: its pods say which digest it is before they are ready, so that it is not blamed anew.
+func TestAHeldTagThatNeverGetsReadyIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.startSticks = true
+		first := w.upgrade("1").Run(t.Context())
+		require.Equal(t, plan.RolledBack, first.Outcome)
+		assert.Equal(t, "sha256:new", first.Held)
+		assert.Equal(t, "shop:v2@sha256:new", first.To)
+		require.Len(t, w.record.Holds, 1)
+
+		story := w.upgrade("2").Run(t.Context())
+		assert.Equal(t, plan.Refused, story.Outcome)
+		assert.Contains(t, story.Failure.What, "is on hold since")
+		assert.Contains(t, story.Failure.Next, "offline-test pass")
+		assert.Contains(t, story.Failure.Done, "gray was started without users")
+		assert.Len(t, w.record.Holds, 1)
+		home(t, w, "sha256:old")
+
+		w.digest = "sha256:newer"
+		assert.Equal(t, plan.RolledBack, w.upgrade("3").Run(t.Context()).Outcome, "the tag names another image now")
+		assert.Len(t, w.record.Holds, 2)
+	})
+}
+
+// TestWhatProductionRunsIsNotBlamed: the same image, the same way, and only gray does not come up.
+func TestWhatProductionRunsIsNotBlamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.startSticks, w.digest = true, w.old
+		assert.Equal(t, plan.Unchanged, w.upgrade("1").Run(t.Context()).Outcome)
+		assert.Empty(t, w.record.Holds)
+		home(t, w, "sha256:old")
+	})
+}
+
+// TestNothingIsOnHoldWhoseDigestIsNotKnown, and nobody is told that it is.
+func TestNothingIsOnHoldWhoseDigestIsNotKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.startSticks, w.mute = true, true
+		story := w.upgrade("1").Run(t.Context())
+		assert.Equal(t, plan.RolledBack, story.Outcome)
+		assert.Empty(t, w.record.Holds)
+		assert.Empty(t, story.Held)
+		assert.Contains(t, story.Failure.Next, "the digest of shop:v2 could not be learned, so nothing is on hold: give the image by digest")
+		assert.NotContains(t, story.Failure.Next, "offline-test pass")
+		assert.NotContains(t, story.Failure.Next, "--digest")
+		home(t, w, "sha256:old")
+
+		u := w.upgrade("2")
+		u.Config.Image = "shop@sha256:new"
+		story = u.Run(t.Context())
+		assert.Equal(t, "sha256:new", story.Held, "the user's own digest")
+		require.Len(t, w.record.Holds, 1)
+		u = w.upgrade("3")
+		u.Config.Image = "shop@sha256:new"
+		assert.Equal(t, plan.Refused, u.Run(t.Context()).Outcome)
+	})
+}
+
+// TestAnIgnoredHoldIsRecorded: in the story and in the history, for an image by tag and by digest, promoted or not.
+func TestAnIgnoredHoldIsRecorded(t *testing.T) {
+	for _, image := range []string{"shop:v2", "shop:v2@sha256:new"} {
+		for _, good := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				at := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+				w.record.AddHold(plan.Hold{Digest: "sha256:new", Template: "t1", Image: "shop:v2", At: at, Why: "errors"})
+				w.verifyFails = !good
+				u := w.upgrade("2")
+				u.Config.Image, u.Config.IgnoreHold = image, "urgent fix, kim approved"
+				story := u.Run(t.Context())
+				assert.Equal(t, good, story.Outcome == plan.Promoted, "%+v", story.Failure)
+				const want = "hold of sha256:new since 2026-05-04T03:02:01Z ignored: urgent fix, kim approved"
+				notes := slices.Clone(story.Warnings)
+				for _, e := range story.Entries {
+					notes = append(notes, e.Notes...)
+				}
+				said := slices.DeleteFunc(notes, func(n string) bool { return n != want })
+				assert.Len(t, said, 1, "said once")
+				require.Len(t, w.record.History, 1)
+				reason := w.record.History[0].Reason
+				assert.True(t, strings.HasPrefix(reason, want), reason)
+				assert.Equal(t, good, reason == want, reason)
+			})
+		}
+	}
+}
+
+// TestAnIgnoredHoldOfADigestIsRecordedBeforeGrayStarts, whose pods may never tell what they run.
+func TestAnIgnoredHoldOfADigestIsRecordedBeforeGrayStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.record.AddHold(plan.Hold{Digest: "sha256:new", Template: "t1", Image: "shop:v2"})
+		w.startSticks, w.mute = true, true
+		u := w.upgrade("2")
+		u.Config.Image, u.Config.IgnoreHold = "shop:v2@sha256:new", "urgent fix, kim approved"
+		story := u.Run(t.Context())
+		assert.Equal(t, plan.RolledBack, story.Outcome)
+		require.Len(t, story.Warnings, 1)
+		assert.Contains(t, story.Warnings[0], "ignored: urgent fix, kim approved")
+		assert.Contains(t, w.record.History[0].Reason, "ignored: urgent fix, kim approved; gray pod shop-gray-1 is not ready")
+	})
+}
+
+// TestAHoldThatDoesNotMatterIsNotIgnored: a reason given in advance is not told where there is no hold.
+func TestAHoldThatDoesNotMatterIsNotIgnored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		u := w.upgrade("1")
+		u.Config.IgnoreHold = "just in case"
+		story := u.Run(t.Context())
+		assert.Equal(t, plan.Promoted, story.Outcome)
+		assert.Empty(t, story.Warnings)
+		assert.Empty(t, w.record.History[0].Reason)
+	})
+}
