@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/cluster"
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
@@ -24,11 +23,7 @@ func writeReport(folder string, s plan.Story, log *slog.Logger) {
 
 // keepLogs puts the end of gray's logs into the evidence folder, before a failed gray goes. Secrets become ***.
 func keepLogs(c config.Config, sides *cluster.Cluster) func(context.Context) error {
-	var pairs []string
-	for _, secret := range c.Secrets() {
-		pairs = append(pairs, secret, "***")
-	}
-	mask := strings.NewReplacer(pairs...)
+	hide := c.Hider()
 	folder := filepath.Join(c.Evidence, "logs")
 	return func(ctx context.Context) error {
 		if err := os.MkdirAll(folder, 0o750); err != nil {
@@ -36,7 +31,7 @@ func keepLogs(c config.Config, sides *cluster.Cluster) func(context.Context) err
 		}
 		return sides.Logs(ctx, func(pod, container string, log []byte) error {
 			file := filepath.Join(folder, pod+"."+container+".log")
-			return os.WriteFile(file, []byte(mask.Replace(string(log))), 0o600) //nolint:gosec // both are names that the API server has checked
+			return os.WriteFile(file, []byte(hide.Replace(string(log))), 0o600) //nolint:gosec // both are names that the API server has checked
 		})
 	}
 }

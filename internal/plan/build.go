@@ -30,11 +30,14 @@ func Build(c config.Config, o Observed) (Plan, error) {
 		b.add(Step{Kind: Guard}) // not the patent's: a runner that is lost leaves nobody on gray
 	}
 	balance := balanceWeight(first, o.Production.Replicas)
-	for _, w := range weights(c.Steps, balance) { // 3, 3b and 4
+	for i, w := range weights(c.Steps, balance) { // 3, 3b and 4
 		size := max(first, PodsFor(w, o.Production.Replicas))
 		if w > balance {
 			b.in(growPhase(w)).add(Step{Kind: GrowGray, Weight: w, Replicas: size}) // 4: nodes before weight
 			b.add(Step{Kind: VerifyGray})                                           // 2: also those that joined
+		}
+		if w == full && i > 0 {
+			b.in(shiftPhase(w)).add(Step{Kind: PinScaling, Why: "production keeps its pods while it is idle, also those that joined since"})
 		}
 		b.in(shiftPhase(w)).add(Step{Kind: ShiftTraffic, Weight: w})
 		b.add(Step{Kind: Watch, Weight: w, Side: Gray, Duration: c.StepDuration, Balance: w == balance})

@@ -20,7 +20,7 @@ func (r *run) closeAfter(held context.Context, s plan.Step, err error) error {
 		}
 		held = again
 	}
-	f := asFailure(err, s)
+	f := r.failure(err, s)
 	why := reasonOf(f)
 	r.note("closing: %s", f.What)
 	c := &closing{why: why, failure: f, begin: r.foundAt()}
@@ -220,7 +220,7 @@ func (r *run) unclosed(err error) error {
 	if err == nil || errors.Is(err, plan.ErrLost) || r.story.Outcome == plan.Stuck {
 		return err
 	}
-	f := asFailure(err, plan.Step{Phase: plan.PhaseClose})
+	f := r.failure(err, plan.Step{Phase: plan.PhaseClose})
 	if f.Fault != plan.FaultInfrastructure {
 		return err
 	}
@@ -241,8 +241,9 @@ func lostLease(s plan.Step, err error) *plan.Failure {
 	return f
 }
 
-// asFailure makes a failure of any error: what has no fault of its own is the infrastructure's.
-func asFailure(err error, s plan.Step) *plan.Failure {
+// failure makes a failure of any error, without the user's secrets: it is told, stored and printed. What has no fault of its
+// own is the infrastructure's.
+func (r *run) failure(err error, s plan.Step) *plan.Failure {
 	var f *plan.Failure
 	switch {
 	case errors.As(err, &f):
@@ -257,6 +258,7 @@ func asFailure(err error, s plan.Step) *plan.Failure {
 	if f.Step.Kind == "" {
 		f.Step = s
 	}
+	f.What, f.Checks = r.hide.Replace(f.What), r.hiddenChecks(f.Checks)
 	return f
 }
 

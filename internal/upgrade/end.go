@@ -86,7 +86,10 @@ func (r *run) outcome(err error) (plan.Outcome, string) {
 	if err == nil {
 		return r.story.Outcome, ""
 	}
-	f := asFailure(err, plan.Step{})
+	f := r.failure(err, plan.Step{})
+	if r.story.Highest > 0 && (f.Fault == plan.FaultInput || f.Fault == plan.FaultRefused) {
+		return plan.Closed, f.What // invalid and refused promise that nothing was changed
+	}
 	switch f.Fault {
 	case plan.FaultImage:
 		return plan.RolledBack, f.What
@@ -110,7 +113,7 @@ func (r *run) end(err error) plan.Story {
 	r.mu.Lock()
 	r.story.Outcome, r.story.End = outcome, time.Now().UTC()
 	if err != nil {
-		f := asFailure(err, plan.Step{})
+		f := r.failure(err, plan.Step{})
 		r.explain(f, outcome)
 		r.story.Failure = f
 	}

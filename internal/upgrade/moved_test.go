@@ -167,3 +167,21 @@ func TestNoWeightWithoutCapacity(t *testing.T) {
 		})
 	}
 }
+
+// TestGrayGrowsWithProduction: the HPA gave production more pods after the plan was made, so gray needs as many to carry all.
+func TestGrayGrowsWithProduction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		var sizes []int32
+		w.onWrite = func(what string) {
+			switch what {
+			case "weight 20":
+				w.production.Replicas, w.production.Ready = 6, 6
+			case "weight 100":
+				sizes = append(sizes, w.gray.Ready)
+			}
+		}
+		w.upgrade("1").Run(t.Context())
+		assert.Equal(t, []int32{6}, sizes)
+	})
+}

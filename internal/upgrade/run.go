@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +20,7 @@ const lookAgain = 250 * time.Millisecond
 type run struct {
 	*Upgrade
 	record plan.Record
+	hide   *strings.Replacer // takes secrets out of what others wrote: log lines stand in failures
 	cancel context.CancelCauseFunc
 	held   context.Context // ends with the Lease
 
@@ -44,7 +47,7 @@ type run struct {
 }
 
 func (u *Upgrade) newRun() *run {
-	r := &run{Upgrade: u, served: -1, cancel: func(error) {}, verifying: make(chan struct{}, 1)}
+	r := &run{Upgrade: u, served: -1, cancel: func(error) {}, verifying: make(chan struct{}, 1), hide: u.Config.Hider()}
 	r.story = plan.Story{
 		Identity: u.Identity, UpgradeID: u.UpgradeID, Target: u.Target,
 		From: u.From, To: u.Config.Image, Begin: time.Now().UTC(), Evidence: u.Config.Evidence,
@@ -186,7 +189,7 @@ func (r *run) ended(err error) {
 	e := &r.story.Entries[len(r.story.Entries)-1]
 	e.End, e.Weight = time.Now().UTC(), r.weight
 	if err != nil {
-		e.Error = err.Error()
+		e.Error = r.hide.Replace(err.Error())
 	}
 	entry := *e
 	r.mu.Unlock()
@@ -196,12 +199,21 @@ func (r *run) ended(err error) {
 
 func (r *run) checked(checks []judge.Check) {
 	r.mu.Lock()
-	r.story.Entries[len(r.story.Entries)-1].Checks = checks
+	r.story.Entries[len(r.story.Entries)-1].Checks = r.hiddenChecks(checks)
 	r.mu.Unlock()
 }
 
+// hiddenChecks is a copy without secrets.
+func (r *run) hiddenChecks(checks []judge.Check) []judge.Check {
+	checks = slices.Clone(checks)
+	for i := range checks {
+		checks[i].Why = r.hide.Replace(checks[i].Why)
+	}
+	return checks
+}
+
 func (r *run) note(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
+	text := r.hide.Replace(fmt.Sprintf(format, args...))
 	r.Log.Info(text)
 	r.mu.Lock()
 	if n := len(r.story.Entries); n > 0 {

@@ -25,6 +25,7 @@ func (r *run) grow(ctx context.Context, s plan.Step) error {
 	if want > s.Replicas {
 		r.note("gray grows to %d pods, not %d: %.0f requests/s now, %.0f at the start", want, s.Replicas, rate, r.baseRate)
 	}
+	want = max(want, plan.PodsFor(s.Weight, o.Production.Replicas)) // the HPA may have grown production since the plan was made
 	if want <= o.Gray.Replicas {
 		return nil
 	}

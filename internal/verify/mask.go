@@ -1,11 +1,6 @@
 package verify
 
 import (
-	"cmp"
-	"encoding/base64"
-	"encoding/json"
-	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -15,56 +10,13 @@ import (
 const (
 	maxExcerpt = 200      // bytes of foreign text that are shown
 	maxMasked  = 64 << 10 // bytes of an answer that are searched for secrets: far more than an excerpt of it can come from
-	hidden     = "***"
 )
 
 // mask makes foreign text fit to be shown: secrets replaced, cut, and, where it is quoted, on one line.
 type mask struct{ replacer *strings.Replacer }
 
-// newMask hides every secret, as it is and as answers repeat it: escaped for URLs and JSON, and the parts of an
-// Authorization header (the token after Bearer, user and password of Basic).
-func newMask(secrets []string) mask {
-	var all []string
-	for _, s := range secrets {
-		for _, part := range partsOf(s) {
-			all = append(all, part, url.QueryEscape(part), url.PathEscape(part), jsonEscape(part))
-		}
-	}
-	all = slices.DeleteFunc(all, func(s string) bool { return s == "" })
-	// The longest first: a secret within another must not leave the rest of that one in sight.
-	slices.SortFunc(all, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
-	var pairs []string
-	for _, s := range slices.Compact(all) {
-		pairs = append(pairs, s, hidden)
-	}
-	return mask{strings.NewReplacer(pairs...)}
-}
-
-// partsOf returns a secret and what is secret in it alone.
-func partsOf(secret string) []string {
-	parts := []string{secret}
-	scheme, credentials, ok := strings.Cut(secret, " ")
-	if !ok {
-		return parts
-	}
-	parts = append(parts, credentials)
-	if !strings.EqualFold(scheme, "Basic") {
-		return parts
-	}
-	if plain, err := base64.StdEncoding.DecodeString(credentials); err == nil {
-		_, password, _ := strings.Cut(string(plain), ":")
-		parts = append(parts, string(plain), password)
-	}
-	return parts
-}
-
-func jsonEscape(s string) string {
-	b, err := json.Marshal(s)
-	if err != nil {
-		return ""
-	}
-	return string(b[1 : len(b)-1])
-}
+// newMask hides every secret, however an answer repeats it.
+func newMask(secrets []string) mask { return mask{config.Hider(secrets)} }
 
 // valuesOf are all values that accounts add to requests.
 func valuesOf(accounts []config.Account) []string {
