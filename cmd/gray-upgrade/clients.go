@@ -3,6 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -27,6 +30,9 @@ func connect(c config.Config) (clients, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = c.Kubeconfig
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.Context})
+	if raw, err := loader.RawConfig(); err == nil && c.Context != "" && raw.Contexts[c.Context] == nil {
+		return clients{}, noContext(c.Context, slices.Sorted(maps.Keys(raw.Contexts)))
+	}
 	namespace, _, err := loader.Namespace()
 	if err != nil {
 		return clients{}, noCluster(err)
@@ -48,9 +54,22 @@ func connect(c config.Config) (clients, error) {
 	return clients{rest: rc, kube: kube, dynamic: dyn, namespace: namespace}, nil
 }
 
+// maxContexts is how many contexts are named.
+const maxContexts = 20
+
+func noContext(name string, known []string) *plan.Failure {
+	f := plan.Failf(plan.FaultInput, "", "context %q: is not in the kubeconfig, which has: %s", name, strings.Join(known[:min(len(known), maxContexts)], ", "))
+	f.Next = "give one of its contexts by the input context, or another kubeconfig by the input kubeconfig or by KUBECONFIG, then rerun"
+	if len(known) == 0 {
+		f.What = fmt.Sprintf("context %q: there is no kubeconfig, or it has no contexts", name)
+		f.Next = "give a kubeconfig by the input kubeconfig or by KUBECONFIG, or leave the input context out, then rerun"
+	}
+	return f
+}
+
 func noCluster(err error) *plan.Failure {
 	f := plan.Failf(plan.FaultInput, "", "no cluster to talk to: %w", err)
-	f.Next = "give a kubeconfig by the input kubeconfig or by KUBECONFIG, or run in a pod with a ServiceAccount"
+	f.Next = "give a kubeconfig by the input kubeconfig or by KUBECONFIG, or run in a pod with a ServiceAccount, then rerun"
 	if clientcmd.IsEmptyConfig(err) {
 		f.What = fmt.Sprintf("no cluster to talk to: no kubeconfig was found and this is no pod (%v)", err)
 	}

@@ -3,12 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,8 +72,8 @@ func (s *session) plan(ctx context.Context) int {
 		s.finish(story)
 		return exitCode(story.Outcome)
 	}
-	fmt.Fprintf(s.world.Stdout, "plan: Deployment %s/%s from %s to %s, at most %d pods\n\n%s", story.Target.Namespace, story.Target.Deployment,
-		story.From, story.To, story.PeakPods, story.Plan)
+	s.host.Print(fmt.Sprintf("plan: Deployment %s/%s from %s to %s, at most %d pods\n\n%s", story.Target.Namespace, story.Target.Deployment,
+		story.From, story.To, story.PeakPods, story.Plan))
 	for _, text := range story.Warnings {
 		s.host.Warn(text)
 	}
@@ -105,7 +106,7 @@ func (s *session) close(ctx context.Context) int {
 		return s.notClosed(err)
 	}
 	defer a.Close()
-	story := a.Upgrade.Close(ctx, s.host.Name != "tekton")
+	story := a.Upgrade.Close(ctx, s.takesOver(ctx, a.lease))
 	s.finish(story)
 	if story.Failure == nil {
 		return exitDone
@@ -113,11 +114,21 @@ func (s *session) close(ctx context.Context) int {
 	return exitCode(story.Outcome)
 }
 
+// takesOver says whether this close takes the Lease from a run that may live. Who holds it is read a moment before it is
+// taken: another run could only have got it in between if the one that was read has just ended in order.
+func (s *session) takesOver(ctx context.Context, lease *state.Lease) bool {
+	_, holder, err := lease.Load(ctx)
+	if err != nil || holder == nil {
+		return s.host.TakesOver("")
+	}
+	return s.host.TakesOver(holder.Run)
+}
+
 // notClosed tells of a close that could not even look at what is there. Unless the command itself is wrong, nobody knows
 // where users are: a person must act.
 func (s *session) notClosed(err error) int {
 	f := s.failure(err)
-	f.Next = "correct what is named above, then run: gray-upgrade close"
+	f.Next = strings.TrimSuffix(f.Next, ", then rerun") + ", then run: gray-upgrade close"
 	if s.config.Namespace != "" {
 		f.Next += " --namespace " + s.config.Namespace
 	}
@@ -152,7 +163,9 @@ func statusCommand(ctx context.Context, args []string, w world) int {
 	if err != nil {
 		return s.refuse(err)
 	}
-	writeStatus(w.Stdout, record, holder, o)
+	var text strings.Builder
+	writeStatus(&text, record, holder, o)
+	s.host.Print(text.String())
 	return exitDone
 }
 
@@ -183,20 +196,23 @@ func writeStatus(w io.Writer, r plan.Record, h *state.Holder, o plan.Observed) {
 
 // offlineTestCommand records that a held image passed its offline test.
 func offlineTestCommand(ctx context.Context, args []string, w world) int {
+	if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
+		return helpCommand(nil, w)
+	}
 	if len(args) == 0 || args[0] != "pass" {
 		return usage(w, "offline-test needs a word; allowed: pass")
 	}
 	var p plan.Pass
-	s, code := begin(args[1:], w, func(f *flag.FlagSet) {
-		f.StringVar(&p.Digest, "digest", "", "digest of the held image, sha256:...")
-		f.StringVar(&p.By, "by", "", "who tested it")
-		f.StringVar(&p.Why, "why", "", "what was tested, or where the result is")
-	}, parseTarget)
+	s, code := begin(args[1:], w, []extra{
+		{"digest", "the digest of the held image, sha256:...", &p.Digest},
+		{"by", "who tested it", &p.By},
+		{"why", "what was tested, or where the result is", &p.Why},
+	}, func(file []byte, name string, inputs []config.Input, getenv func(string) string) (config.Config, error) {
+		c, err := parseTarget(file, name, inputs, getenv)
+		return c, errors.Join(checkPass(p), err)
+	})
 	if s == nil {
 		return code
-	}
-	if err := checkPass(p); err != nil {
-		return s.refuse(err)
 	}
 	cl, err := connect(s.config)
 	if err != nil {
@@ -207,7 +223,7 @@ func offlineTestCommand(ctx context.Context, args []string, w world) int {
 	if err := recordPass(ctx, lease, p); err != nil {
 		return s.refuse(explained(cl, err))
 	}
-	fmt.Fprintf(w.Stdout, "recorded: %s passed its offline test (%s: %s); a rerun may try it again\n", p.Digest, p.By, p.Why)
+	s.host.Print(fmt.Sprintf("recorded: %s passed its offline test (%s: %s); a rerun may try it again", p.Digest, p.By, p.Why))
 	return exitDone
 }
 
@@ -216,16 +232,20 @@ var digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 func checkPass(p plan.Pass) error {
 	var faults []error
 	if !digest.MatchString(p.Digest) {
-		faults = append(faults, plan.Failf(plan.FaultInput, "", "digest %q: must be sha256: and 64 hex digits, as the notice of the failed run gives it", p.Digest))
+		faults = append(faults, &config.Fault{Key: "flag --digest", Value: shown(p.Digest), Problem: "is not a digest",
+			Allowed: "sha256: and 64 hex digits, as the notice of the failed run gives it"})
 	}
-	if strings.TrimSpace(p.By) == "" {
-		faults = append(faults, plan.Failf(plan.FaultInput, "", "by: say who tested the image"))
-	}
-	if strings.TrimSpace(p.Why) == "" {
-		faults = append(faults, plan.Failf(plan.FaultInput, "", "why: say what was tested, or where the result is"))
+	for _, said := range []struct{ flag, text, allowed string }{{"by", p.By, "who tested the image"}, {"why", p.Why, "what was tested, or where the result is"}} {
+		if ci.Line(said.text, maxSaid) != said.text || said.text == "" {
+			faults = append(faults, &config.Fault{Key: "flag --" + said.flag, Value: shown(said.text), Problem: "does not say it",
+				Allowed: said.allowed + fmt.Sprintf(", one line of at most %d bytes", maxSaid)})
+		}
 	}
 	return errors.Join(faults...)
 }
+
+// maxSaid is the most bytes of what is recorded of an offline test: the record has room for many.
+const maxSaid = 300
 
 func recordPass(ctx context.Context, lease *state.Lease, p plan.Pass) error {
 	held, record, err := lease.Acquire(ctx, false)
@@ -252,30 +272,31 @@ type session struct {
 	world  world
 }
 
-// begin reads the inputs of a command. A nil session means that the command is over, with this exit code.
-func begin(args []string, w world, add func(*flag.FlagSet), parse func([]byte, string, []config.Input, func(string) string) (config.Config, error)) (*session, int) {
-	host := ci.Detect(w.Getenv, w.Stdout)
-	s := &session{host: host, world: w, log: slog.New(slog.NewTextHandler(w.Stderr, nil))}
-	flags, err := readFlags(args, add)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(w.Stdout, help(nil))
+// begin reads the inputs of a command and tells all their faults at once. A nil session means that the command is over,
+// with this exit code.
+func begin(args []string, w world, own []extra, parse func([]byte, string, []config.Input, func(string) string) (config.Config, error)) (*session, int) {
+	s := newSession(w)
+	read := readFlags(args, own)
+	if read.help {
+		fmt.Fprint(w.Stdout, help)
 		return nil, exitDone
 	}
-	if err != nil {
+	inputs := append(s.host.Inputs(config.Keys), read.inputs...)
+	file, name := readConfig(w, inputs)
+	c, err := parse(file, name, inputs, w.Getenv)
+	if err = read.wrong(err); err != nil {
 		return nil, s.refuse(plan.Failf(plan.FaultInput, "", "%w", err))
 	}
-	inputs := append(host.Inputs(config.Keys), flags...)
-	file, name, err := readConfig(w, inputs)
-	if err != nil {
-		return nil, s.refuse(err)
-	}
-	if s.config, err = parse(file, name, inputs, w.Getenv); err != nil {
-		return nil, s.refuse(plan.Failf(plan.FaultInput, "", "%w", err))
-	}
-	for _, secret := range s.config.Secrets() {
-		host.Mask(secret)
+	s.config = c
+	for _, secret := range c.Secrets() {
+		s.host.Mask(secret)
 	}
 	return s, exitDone
+}
+
+func newSession(w world) *session {
+	host := ci.Detect(w.Getenv, w.Stdout)
+	return &session{host: host, world: w, log: slog.New(slog.NewTextHandler(host.Log(w.Stderr), nil))}
 }
 
 // parseTarget reads what a command needs that only looks or closes. It keeps no evidence: that in the folder is the run's
@@ -288,18 +309,38 @@ func parseTarget(file []byte, name string, inputs []config.Input, _ func(string)
 
 // usage tells of a command line without a command that could read its inputs.
 func usage(w world, format string, args ...any) int {
-	s := &session{host: ci.Detect(w.Getenv, w.Stdout), world: w, log: slog.New(slog.NewTextHandler(w.Stderr, nil))}
-	return s.refuse(plan.Failf(plan.FaultInput, "", format, args...))
+	return newSession(w).refuse(plan.Failf(plan.FaultInput, "", format, args...))
 }
 
-func readConfig(w world, inputs []config.Input) (file []byte, name string, err error) {
+// noCommand says which commands there are.
+func noCommand(name string, w world) int {
+	near := config.Nearest(name, commands)
+	if near != "" {
+		near = ", did you mean " + near + "?"
+	}
+	return usage(w, "there is no command %q%s; allowed: %s", shown(name), near, strings.Join(commands, ", "))
+}
+
+// readConfig reads the config file. Why it cannot be read is noted with the input that names it.
+func readConfig(w world, inputs []config.Input) (file []byte, name string) {
 	if name = config.FileName(inputs); name == "" {
-		return nil, "", nil
+		return nil, ""
 	}
-	if file, err = w.ReadFile(name); err != nil {
-		return nil, "", plan.Failf(plan.FaultInput, "", "config: %w", err)
+	file, err := w.ReadFile(name)
+	if err == nil {
+		return file, name
 	}
-	return file, name, nil
+	var about *fs.PathError
+	if errors.As(err, &about) {
+		err = about.Err // the input is named already
+	}
+	for i, in := range slices.Backward(inputs) { // the strongest comes last
+		if in.Key == "config" && strings.TrimSpace(in.Value) == name {
+			inputs[i].Unread = err
+			break
+		}
+	}
+	return nil, name
 }
 
 // refuse tells of an error that ended the command before the engine began, and returns the exit code.
@@ -363,7 +404,7 @@ func (s *session) finish(story plan.Story) {
 		s.host.Fail(story.Failure)
 		reason = ci.Line(string(story.Failure.Fault)+": "+story.Failure.What, maxReason)
 	} else {
-		fmt.Fprint(s.world.Stdout, report.Text(story))
+		s.host.Print(report.Text(story))
 	}
 	if n := len(story.Entries); n > 0 {
 		last = story.Entries[n-1].Step.String()

@@ -2,69 +2,171 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
-	"io"
+	"slices"
 	"strings"
 
+	"github.com/gray-upgrade/gray-upgrade/internal/ci"
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
 )
 
-// usageError is a command line that cannot be read.
-type usageError struct{ err error }
+// extra is a flag that one command has beside the inputs.
+type extra struct {
+	name, kind string // kind says what it takes
+	into       *string
+}
 
-func (u usageError) Error() string { return u.err.Error() }
+// line is a command line as it was read. Everything that is wrong with it is in faults, so that the faults of the values can be
+// told beside them.
+type line struct {
+	inputs []config.Input
+	faults []error
+	help   bool // asked for, wherever it stands
 
-// readFlags reads the flags of a command: every key of the config is one, and add may add some of its own. Only flags
-// that were given are returned.
-func readFlags(args []string, add func(*flag.FlagSet)) ([]config.Input, error) {
-	flags := flag.NewFlagSet("gray-upgrade", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	var given []config.Input
+	own     []extra
+	unknown bool
+}
+
+// readFlags reads the flags of a command: every key of the config is one, and own are some of its own. Only flags that
+// were given are returned. It reads on after a fault, which package flag does not.
+func readFlags(args []string, own []extra) line {
+	l := line{own: own}
+	for len(args) > 0 {
+		args = l.take(args[0], args[1:])
+	}
+	return l
+}
+
+// wrong joins what is wrong with the flags, what is wrong with their values, and, once, which flags there are.
+func (l *line) wrong(values error) error {
+	faults := append(slices.Clone(l.faults), values)
+	if l.unknown {
+		faults = append(faults, errors.New("allowed flags: --"+strings.Join(l.known(), ", --")))
+	}
+	return errors.Join(faults...)
+}
+
+// take reads one argument and returns those after it, without the value of this one.
+func (l *line) take(arg string, rest []string) []string {
+	name, value, given := flagOf(arg)
+	kind, known := l.kind(name)
+	switch {
+	case arg == "--":
+	case name == "":
+		l.fault(&config.Fault{Key: "argument", Value: shown(arg), Problem: "is not expected", Allowed: "values as --name=value; gray-upgrade help inputs lists them"})
+	case name == "h" || name == "help":
+		l.help = true
+	case !known:
+		l.noSuch(name)
+		if !given && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+			return rest[1:] // its value, most likely
+		}
+	case given && kind == config.TypeBoolean && strings.TrimSpace(value) == "", // who writes --dry-run=$DRY wants no upgrade by mistake
+		!given && kind != config.TypeBoolean && (len(rest) == 0 || l.isFlag(name, rest[0])):
+		l.fault(&config.Fault{Key: "flag --" + name, Problem: "has no value", Allowed: "--" + name + "=VALUE, where VALUE is: " + kind})
+	case given:
+		l.set(name, value)
+	case kind == config.TypeBoolean:
+		l.set(name, "true")
+	default:
+		l.set(name, rest[0])
+		return rest[1:]
+	}
+	return rest
+}
+
+// flagOf takes an argument apart; name is "" where it is no flag.
+func flagOf(arg string) (name, value string, given bool) {
+	rest, ok := strings.CutPrefix(arg, "-")
+	if !ok {
+		return "", "", false
+	}
+	name, value, given = strings.Cut(strings.TrimPrefix(rest, "-"), "=")
+	return name, value, given
+}
+
+// kind says what a flag takes.
+func (l *line) kind(name string) (kind string, known bool) {
 	for _, k := range config.Keys {
-		take := func(v string) error {
-			given = append(given, config.Input{Key: k.Name, Value: v, Origin: config.FromFlag})
-			return nil
+		if k.Name == name {
+			return k.Type, true
 		}
-		if k.Type == config.TypeBoolean {
-			flags.BoolFunc(k.Name, k.Description, take)
-			continue
+	}
+	for _, e := range l.own {
+		if e.name == name {
+			return e.kind, true
 		}
-		flags.Func(k.Name, k.Description, take)
 	}
-	if add != nil {
-		add(flags)
-	}
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil, err
-		}
-		return nil, unreadable(flags, err)
-	}
-	if flags.NArg() > 0 {
-		return nil, usageError{fmt.Errorf("unexpected argument %q: values are given as --name=value; gray-upgrade help inputs lists them", flags.Arg(0))}
-	}
-	return given, nil
+	return "", false
 }
 
-// unreadable says what is wrong with the command line in this program's words: package flag gives an unknown flag one
-// dash, and does not say which ones there are.
-func unreadable(flags *flag.FlagSet, err error) error {
-	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
-	if !unknown {
-		return usageError{fmt.Errorf("%w; gray-upgrade help inputs lists what each flag takes", err)}
+// isFlag says that what follows a flag is the next flag and not its value. Arguments for the image may well look like our
+// own flags.
+func (l *line) isFlag(of, arg string) bool {
+	if strings.HasSuffix(of, "-args") || !strings.HasPrefix(arg, "--") {
+		return false
 	}
-	var all []string
-	flags.VisitAll(func(f *flag.Flag) { all = append(all, "--"+f.Name) })
-	return usageError{fmt.Errorf("there is no flag --%s; allowed: %s", name, strings.Join(all, ", "))}
+	name, _, _ := flagOf(arg)
+	_, known := l.kind(name)
+	return known || name == "help"
 }
 
-// help teaches the commands, or one of them.
-func help(args []string) string {
-	if len(args) > 0 && args[0] == "inputs" {
-		return inputsHelp()
+func (l *line) set(name, value string) {
+	for _, e := range l.own {
+		if e.name == name {
+			*e.into = value
+			return
+		}
 	}
-	return `gray-upgrade upgrades a Kubernetes service through gray nodes and keeps a bad release away from its users.
+	l.inputs = append(l.inputs, config.Input{Key: name, Value: value, Origin: config.FromFlag})
+}
+
+// known are the names of all flags, in the order of the alphabet.
+func (l *line) known() []string {
+	var names []string
+	for _, k := range config.Keys {
+		names = append(names, k.Name)
+	}
+	for _, e := range l.own {
+		names = append(names, e.name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (l *line) noSuch(name string) {
+	problem := "is not known"
+	if near := config.Nearest(name, l.known()); near != "" {
+		problem += ", did you mean --" + near + "?"
+	}
+	l.unknown = true
+	l.fault(&config.Fault{Key: "flag", Value: shown("--" + name), Problem: problem})
+}
+
+func (l *line) fault(f *config.Fault) { l.faults = append(l.faults, f) }
+
+// maxShown is the most bytes of a word of the command line that are printed back.
+const maxShown = 120
+
+func shown(word string) string { return ci.Line(word, maxShown) }
+
+// commands are the words that a command line may begin with.
+var commands = []string{"run", "plan", "close", "status", "offline-test", "watchdog", "version", "help"}
+
+// helpCommand teaches the commands, or the inputs.
+func helpCommand(args []string, w world) int {
+	switch {
+	case len(args) > 0 && args[0] == "inputs":
+		fmt.Fprint(w.Stdout, inputsHelp())
+	case len(args) == 0 || strings.HasPrefix(args[0], "-") || slices.Contains(commands, args[0]):
+		fmt.Fprint(w.Stdout, help)
+	default:
+		return usage(w, "there is no help on %q; allowed: help inputs, or help alone", shown(args[0]))
+	}
+	return exitDone
+}
+
+const help = `gray-upgrade upgrades a Kubernetes service through gray nodes and keeps a bad release away from its users.
 
 usage: gray-upgrade [COMMAND] [--input=value ...]
 
@@ -85,7 +187,6 @@ An upgrade needs an image and a service:
 exit codes: 0 promoted or unchanged, 1 the image's fault, 2 bad input, 3 refused, 4 a person must act,
             5 infrastructure or not enough evidence, 130 interrupted
 `
-}
 
 func inputsHelp() string {
 	var b strings.Builder

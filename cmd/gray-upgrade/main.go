@@ -21,7 +21,7 @@ var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	code := run(ctx, os.Args, world{Getenv: os.Getenv, ReadFile: os.ReadFile, Stdout: os.Stdout, Stderr: os.Stderr})
+	code := run(ctx, os.Args, world{Getenv: os.Getenv, ReadFile: readFile, Stdout: os.Stdout, Stderr: os.Stderr})
 	stop()
 	os.Exit(code)
 }
@@ -32,6 +32,23 @@ type world struct {
 	ReadFile func(string) ([]byte, error)
 	Stdout   io.Writer
 	Stderr   io.Writer
+}
+
+// maxFile is the most bytes of a config file.
+const maxFile = 1 << 20
+
+// readFile reads a file that a person wrote: one that has no end, or no business here, is an error.
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("it has more than %d bytes", maxFile)
+	}
+	return text, err
 }
 
 // closeName is the second name of the program: GitHub runs it as the action's post entrypoint, with main's arguments.
@@ -60,10 +77,9 @@ func run(ctx context.Context, args []string, w world) int {
 		fmt.Fprintln(w.Stdout, "gray-upgrade", version)
 		return exitDone
 	case "help":
-		fmt.Fprint(w.Stdout, help(rest))
-		return exitDone
+		return helpCommand(rest, w)
 	}
-	return usage(w, "there is no command %q; allowed: run, plan, close, status, offline-test, watchdog, version, help", name)
+	return noCommand(name, w)
 }
 
 // command splits the command from its flags; without one it is run.
@@ -72,7 +88,9 @@ func command(args []string) (string, []string) {
 	case len(args) == 0:
 		return "run", nil
 	case args[0] == "-h" || args[0] == "--help":
-		return "help", nil
+		return "help", args[1:]
+	case args[0] == "--version":
+		return "version", nil
 	case args[0] != "" && args[0][0] == '-':
 		return "run", args
 	}

@@ -43,9 +43,9 @@ func TestTheWatchdogIsToldWhatACloseGoesBy(t *testing.T) {
 	require.NoError(t, err)
 	args := job.Spec.Template.Spec.Containers[0].Args
 	require.Equal(t, "watchdog", args[0])
-	inputs, err := readFlags(args[1:], nil)
-	require.NoError(t, err)
-	got, err := config.ParseTarget(nil, "", inputs)
+	read := readFlags(args[1:], nil)
+	require.Empty(t, read.faults)
+	got, err := config.ParseTarget(nil, "", read.inputs)
 	require.NoError(t, err)
 	got.Image, got.WatchdogImage = want.Image, want.WatchdogImage // a close needs neither
 	assert.Equal(t, want, got)

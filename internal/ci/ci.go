@@ -43,6 +43,7 @@ type dialect interface {
 	group(title string) string
 	endGroup() string
 	foreign(text string) string
+	own(text string) string // text of this program, in which foreign text may stand
 	mask(secret string) string
 	output(key, value string) error
 	state(key, value string) error
@@ -117,9 +118,9 @@ func (h *Host) masked(s string) string {
 	return s
 }
 
-// safe makes any text fit to be handed to the dialect. Masking comes first and last: cleaning may take a secret
-// apart, or put one together.
-func (h *Host) safe(s string) string { return h.masked(Clean(h.masked(s))) }
+// safe makes any text fit to be handed to the dialect, at most maxLooked bytes of it. Masking comes first and last:
+// cleaning may take a secret apart, or put one together.
+func (h *Host) safe(s string) string { return h.masked(Clean(cut(h.masked(s), maxLooked))) }
 
 // print writes in one piece, so that nothing comes between the lines. A log that cannot be written stops nothing.
 func (h *Host) print(s string) {
@@ -137,31 +138,46 @@ func (h *Host) Notice(text string) { h.say(levelNotice, "", text) }
 // Warn prints a warning.
 func (h *Host) Warn(text string) { h.say(levelWarning, "", text) }
 
-// maxMessage is the number of characters that GitHub keeps of one annotation.
-const maxMessage = 4096
+const (
+	maxMessage = 4096     // what GitHub keeps of one annotation, in characters
+	maxText    = 64 << 10 // bytes: every fault of a long config file
+)
 
 func (h *Host) say(l level, about, text string) {
 	title := "gray-upgrade"
 	if about != "" {
 		title += ": " + about
 	}
-	h.print(h.dialect.message(l, title, cut(h.safe(text), maxMessage)))
+	h.print(h.dialect.message(l, title, cut(h.safe(text), h.longest())))
 }
 
-// Fail prints the four lines of a failed run: what happened, where, what was done, what to do next.
+// longest is the most bytes of one message. Nothing limits a log but that people read it.
+func (h *Host) longest() int {
+	if h.Name == "github" {
+		return maxMessage
+	}
+	return maxText
+}
+
+// Fail prints the four lines of a failed run: what happened, where, what was done, what to do next. What does not fit into
+// an annotation stands whole above it in the log.
 func (h *Host) Fail(f *plan.Failure) {
-	h.say(levelError, string(f.Fault), h.lines(f))
+	what := strings.TrimSpace(h.safe(f.What))
+	room := h.longest() - maxNotes
+	if len(what) > room {
+		h.Foreign(cut(what, maxText))
+	}
+	h.say(levelError, string(f.Fault), h.lines(cut(what, room), f))
 }
 
-// Each of the four lines has its own share, so that a long first one never takes the last one away. Together they stay
-// below maxMessage.
+// Each of the four lines has its own share, so that a long first one never takes the last one away: this is what the last
+// three have, and with their names.
 const (
-	maxWhat = 2200
-	maxNote = 600
+	maxNote  = 600
+	maxNotes = 3*maxNote + 96
 )
 
-func (h *Host) lines(f *plan.Failure) string {
-	out := cut(strings.TrimSpace(h.safe(f.What)), maxWhat)
+func (h *Host) lines(out string, f *plan.Failure) string {
 	for _, l := range []struct{ name, text string }{{"where: ", f.Where}, {"done:  ", f.Done}, {"next:  ", f.Next}} {
 		if l.text != "" {
 			out += "\n  " + l.name + Line(h.safe(l.text), maxNote)
@@ -181,6 +197,32 @@ func (h *Host) Foreign(text string) {
 	if text = strings.TrimRight(h.safe(text), "\n"); text != "" {
 		h.print(h.dialect.foreign(text + "\n"))
 	}
+}
+
+// Print prints what this program says, at most 1 MiB of it. No line of it is taken for a command, whatever foreign text
+// stands in it.
+func (h *Host) Print(text string) {
+	if text = h.safe(text); text != "" {
+		h.print(h.dialect.own(strings.TrimSuffix(text, "\n") + "\n"))
+	}
+}
+
+// Log returns a writer for log records, which end up in out: they are masked, cut and no commands, as all else is. Runners
+// read commands from stderr, too.
+func (h *Host) Log(out io.Writer) io.Writer { return records{host: h, out: out} }
+
+type records struct {
+	host *Host
+	out  io.Writer
+}
+
+// Write writes one record.
+func (r records) Write(p []byte) (int, error) {
+	text := strings.TrimSuffix(cut(r.host.safe(string(p)), maxText), "\n")
+	if _, err := io.WriteString(r.out, r.host.dialect.own(text+"\n")); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // Output gives a value to the steps that follow: one line, at most 1000 bytes; anything else is refused.

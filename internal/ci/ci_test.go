@@ -3,11 +3,15 @@ package ci
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -81,6 +85,29 @@ func TestIdentity(t *testing.T) {
 	assert.Regexp(t, `^ann@\S+ \d+$`, h.Identity().Run)
 }
 
+func TestWhoIsTakenOver(t *testing.T) {
+	const upgrade, other = "tekton/shop/deploy-7/deploy-7-upgrade/0", "tekton/shop/deploy-8/deploy-8-upgrade/0"
+	for name, tc := range map[string]struct {
+		ci, run, holder string
+		want            bool
+	}{
+		"a person":                                   {"", "", upgrade, true},
+		"finally, after its own task":                {"tekton", "tekton/shop/deploy-7/deploy-7-close/0", upgrade, true},
+		"finally, after a task that was refused":     {"tekton", "tekton/shop/deploy-7/deploy-7-close/0", other, false},
+		"finally, and a PipelineRun elsewhere":       {"tekton", "tekton/shop/deploy-7/deploy-7-close/0", "tekton/shed/deploy-7/deploy-7-upgrade/0", false},
+		"finally, and a job of another CI system":    {"tekton", "tekton/shop/deploy-7/deploy-7-close/0", "github/shop/cart/7/1/deploy/runner", false},
+		"finally, and nobody":                        {"tekton", "tekton/shop/deploy-7/deploy-7-close/0", "", false},
+		"finally, and a watchdog that closes":        {"tekton", "tekton/shop/deploy-7/deploy-7-close/0", "watchdog/shop/cart-watchdog-x", true},
+		"a person who runs the Task":                 {"tekton", "tekton/shop//close-by-hand/0", other, true},
+		"a Task that does not say its PipelineRun":   {"tekton", "tekton/shop/deploy-7-close/0", "tekton/shop/deploy-7-upgrade/0", false},
+		"a Task alone, and a holder that was, too":   {"tekton", "tekton/shop/deploy-7/deploy-7-close/0", "tekton/shop//by-hand/0", false},
+		"a name with too many parts is nobody's kin": {"tekton", "tekton/a/b/c/d/e", "tekton/a/b/c/d/e", false},
+	} {
+		h, _ := host(map[string]string{"GRAY_CI": tc.ci, "GRAY_RUN": tc.run})
+		assert.Equal(t, tc.want, h.TakesOver(tc.holder), name)
+	}
+}
+
 func TestFailOnGitHub(t *testing.T) {
 	h, out, _ := onGitHub(t)
 	h.Fail(&plan.Failure{Fault: plan.FaultImage, What: "gray answered 5xx to 3.4 %, limit 1 %", Where: "Deployment shop/cart-gray\n::warning::x", Next: "test the image offline"})
@@ -98,7 +125,8 @@ func TestALongFailureKeepsAllFourLines(t *testing.T) {
 	h, out, _ := onGitHub(t)
 	long := strings.Repeat("é ", 4000)
 	h.Fail(&plan.Failure{Fault: plan.FaultImage, What: long, Where: long, Done: long, Next: "rerun " + long})
-	text := strings.SplitN(out.String(), "::", 3)[2]
+	_, text, _ := strings.Cut(out.String(), "::error ")
+	_, text, _ = strings.Cut(text, "::")
 	assert.LessOrEqual(t, len(text), maxMessage+3*len("%0A"))
 	assert.Contains(t, text, "next:  rerun")
 }
@@ -174,18 +202,103 @@ func TestClean(t *testing.T) {
 	assert.Equal(t, "a b", Line(" a\n\tb ", 10))
 	assert.Equal(t, "éé…", Line("ééééé", 8))
 	assert.Equal(t, "…", Line("ééééé", 4))
+	assert.Empty(t, Line("ééééé", 2), "no room for the mark")
 }
 
 func FuzzClean(f *testing.F) {
-	f.Add(hostile)
-	f.Fuzz(func(t *testing.T, s string) {
-		got := Clean(s)
-		assert.NotContains(t, got, "\r")
-		assert.NotContains(t, got, "\x1b")
-		assert.NotContains(t, got, "\x00")
-		assert.NotRegexp(t, "\n", Line(s, 100))
-		assert.LessOrEqual(t, len(Line(s, 100)), 100)
+	f.Add(hostile, 100)
+	f.Add("\x1b]\x1b[\u009b|<b>`x`](y) ::error::%0A##[group]", 2)
+	f.Fuzz(func(t *testing.T, s string, limit int) {
+		limit = max(0, limit)
+		got, line := Clean(s), Line(s, limit)
+		assert.True(t, utf8.ValidString(got), "%q", got)
+		assert.Equal(t, got, Clean(got), "clean text is left alone")
+		for _, r := range got {
+			assert.True(t, r == '\n' || r == '\t' || r == '\uFFFD' || unicode.IsPrint(r), "%q in %q", r, got)
+		}
+		assert.True(t, utf8.ValidString(line), "%q", line)
+		assert.NotRegexp(t, "[\n\t]", line)
+		assert.LessOrEqual(t, len(line), limit)
 	})
+}
+
+// FuzzHost says the same foreign text in every way there is.
+func FuzzHost(f *testing.F) {
+	f.Add(hostile)
+	f.Add(" \t\u2003::add-mask::x\nx ##[error]y\n:\x00: \x1b[0m::x ##\x1b[0m[x hun\x1b[0mter2")
+	f.Add(strings.Repeat("::error::x\n", 1000))
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, name := range []string{"true", ""} {
+			h, out := host(map[string]string{"GITHUB_ACTIONS": name})
+			h.Mask("hunter2")
+			out.Reset()
+			h.Print(s)
+			_, err := h.Log(out).Write([]byte(s))
+			assert.NoError(t, err)
+			text := out.String()
+			assert.True(t, utf8.ValidString(text))
+			assert.NotContains(t, text, "hunter2")
+			assert.NotContains(t, text, "\x1b")
+			assert.LessOrEqual(t, len(text), 3*(len(s)+1)*2)
+			if h.Name == "github" {
+				assert.NotRegexp(t, anyCommand, text)
+			}
+			out.Reset()
+			h.Fail(&plan.Failure{What: s, Where: s, Done: s, Next: "rerun"})
+			if h.Name == "github" {
+				_, annotation, _ := strings.Cut(out.String(), "::error ")
+				assert.LessOrEqual(t, strings.Count(annotation, "\n"), 1, "one line")
+				assert.Contains(t, annotation, "next:  rerun")
+			}
+		}
+	})
+}
+
+// anyCommand matches text that the runner would take for a command: as commandLine, and ##[ anywhere.
+var anyCommand = regexp.MustCompile(`(?m)^\s*::|##\[`)
+
+func TestWhatIsPrintedIsNeverACommand(t *testing.T) {
+	h, out, _ := onGitHub(t)
+	h.Mask("hunter2")
+	out.Reset()
+	h.Print("plan: one\n::error::two\n  ::add-mask::three ##[stop-commands]x\n\u2003::four hunter2")
+	assert.Equal(t, "plan: one\n: :error::two\n  : :add-mask::three ## [stop-commands]x\n : :four ***\n", out.String())
+	var log bytes.Buffer
+	_, err := h.Log(&log).Write([]byte("level=WARN error=\"##[error]x hunter2\"\n"))
+	require.NoError(t, err)
+	assert.Equal(t, "level=WARN error=\"## [error]x ***\"\n", log.String())
+	there, plain := host(nil)
+	there.Print("  ::one\n\x1b[2Jtwo\n")
+	assert.Equal(t, "  ::one\ntwo\n", plain.String())
+}
+
+func TestEveryFaultIsTold(t *testing.T) {
+	var what strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&what, "fault %d: ::error::of a long config file\n", i)
+	}
+	for _, name := range []string{"true", ""} {
+		h, out := host(map[string]string{"GITHUB_ACTIONS": name})
+		h.Fail(&plan.Failure{Fault: plan.FaultInput, What: what.String(), Next: "correct it"})
+		for i := range 200 {
+			assert.Contains(t, out.String(), fmt.Sprintf("fault %d:", i))
+		}
+		assert.Contains(t, out.String(), "next:  correct it")
+		assert.Less(t, out.Len(), 2*maxText)
+	}
+}
+
+// A pod may write as much as it likes: no text takes longer than a moment.
+func TestTenMegabytesAreCut(t *testing.T) {
+	for _, part := range []string{"x", "\x1b]", "\x1b[0", "\xff", "\n", "::error::\n", "##[", "\u202e"} {
+		long := strings.Repeat(part, 10<<20/len(part))
+		begun := time.Now()
+		h, out, _ := onGitHub(t)
+		h.Fail(&plan.Failure{What: long, Where: long, Next: "rerun"})
+		h.Print(long)
+		assert.Less(t, out.Len(), 2<<20, "%q", part)
+		assert.Less(t, time.Since(begun), 20*time.Second, "%q", part)
+	}
 }
 
 func TestMask(t *testing.T) {
@@ -199,7 +312,7 @@ func TestMask(t *testing.T) {
 	out.Reset()
 	h.Notice("hunt\x00er2% and second line, abcdef")
 	h.Foreign("Bearer hunter2%")
-	h.Fail(&plan.Failure{What: strings.Repeat("x", maxWhat-8) + "hunter2% and more"})
+	h.Fail(&plan.Failure{What: strings.Repeat("x", maxMessage-maxNotes-8) + "hunter2% and more"})
 	require.NoError(t, h.Summary([]byte("a hunter2% b")))
 	require.NoError(t, h.Output("reason", "got hunter2%"))
 	assert.NotContains(t, out.String(), "hunt")

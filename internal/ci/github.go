@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/sethvargo/go-githubactions"
@@ -38,6 +39,13 @@ func (g github) foreign(text string) string {
 	word := rand.Text()
 	return g.command("stop-commands", word, nil) + indented(text) + "::" + word + "::\n"
 }
+
+// likeCommand matches what the runner takes for a command: "::" first in a line, after white space at most, and "##["
+// anywhere.
+var likeCommand = regexp.MustCompile(`(?m)^([ \t]*:)(:)|(##)(\[)`)
+
+// own takes the likeness apart by a space. Commands are not stopped: what is said on stdout meanwhile must stay one.
+func (g github) own(text string) string { return likeCommand.ReplaceAllString(text, "$1$3 $2$4") }
 
 func (g github) output(key, value string) error {
 	return g.file("GITHUB_OUTPUT", value, func(a *githubactions.Action) { a.SetOutput(key, value) })

@@ -8,6 +8,31 @@ import (
 // tekton prints like a terminal and writes results. The Task names the file of each in GRAY_RESULT_KEY.
 type tekton struct{ getenv func(string) string }
 
+// TakesOver says whether a close from here ends the run that holds the Lease at once, alive or not. Everywhere but in a
+// PipelineRun somebody wants it so: a person, or the post step of the job whose upgrade is unfinished. In a PipelineRun
+// the close stands in finally, which also runs after a task that was refused because of another PipelineRun's upgrade: ending
+// that one, while it lives and is well, would do harm to a run that this one has nothing to do with. So there the holder must
+// be of the same PipelineRun (its main task may still be ending while finally begins; the fence keeps it from writing), or a
+// watchdog, which does nothing but the same close. Any other holder is left alone while it lives.
+func (h *Host) TakesOver(holder string) bool {
+	if h.Name != "tekton" {
+		return true
+	}
+	mine, alone, said := pipelineRun(h.Identity().Run)
+	theirs, _, _ := pipelineRun(holder)
+	return said && (alone || mine == theirs || strings.HasPrefix(holder, "watchdog/"))
+}
+
+// pipelineRun takes the name of a run apart, tekton/NAMESPACE/PIPELINERUN/TASKRUN/RETRY. It returns the PipelineRun with its
+// namespace; alone where somebody started the Task by itself; said is false where the name says nothing of it.
+func pipelineRun(run string) (name string, alone, said bool) {
+	parts := strings.Split(run, "/")
+	if len(parts) != 5 || parts[0] != "tekton" {
+		return "", false, false
+	}
+	return parts[1] + "/" + parts[2], parts[2] == "", true
+}
+
 // shares is how many bytes of each result are written. Results share the 4,096 bytes of the pod's termination message
 // with Tekton's own words: together they stay below 1,024.
 var shares = map[string]int{"outcome": 32, "reason": 300, "last-step": 100, "upgrade-id": 80, "image": 320, "evidence": 128}
@@ -16,6 +41,7 @@ func (t tekton) message(l level, title, text string) string { return plain(l, ti
 func (t tekton) group(title string) string                  { return "== " + title + "\n" }
 func (t tekton) endGroup() string                           { return "" }
 func (t tekton) foreign(text string) string                 { return indented(text) }
+func (t tekton) own(text string) string                     { return text }
 func (t tekton) mask(string) string                         { return "" }
 func (t tekton) state(string, string) error                 { return nil }
 

@@ -12,6 +12,7 @@ func (t terminal) message(l level, title, text string) string { return plain(l, 
 func (t terminal) group(title string) string                  { return "== " + title + "\n" }
 func (t terminal) endGroup() string                           { return "" }
 func (t terminal) foreign(text string) string                 { return indented(text) }
+func (t terminal) own(text string) string                     { return text }
 func (t terminal) mask(string) string                         { return "" }
 func (t terminal) state(string, string) error                 { return nil }
 

@@ -35,17 +35,24 @@ func Clean(s string) string {
 	}, s)
 }
 
+// maxLooked is how many bytes of a text are looked at, far more than are printed: cleaning all that a pod may write would
+// take seconds.
+const maxLooked = 1 << 20
+
 // Line is Clean in one line of at most limit bytes, cut with a … at the end.
 func Line(s string, limit int) string {
-	return cut(strings.Join(strings.Fields(Clean(s)), " "), limit)
+	return cut(strings.Join(strings.Fields(Clean(cut(s, maxLooked))), " "), limit)
 }
 
-// cut shortens text to at most limit bytes, between characters, with a … at the end.
+// cut shortens text to at most limit bytes, between characters, with a … at the end where there is room for it.
 func cut(s string, limit int) string {
 	if len(s) <= limit {
 		return s
 	}
 	const mark = "…"
+	if limit < len(mark) {
+		return ""
+	}
 	end := max(0, limit-len(mark))
 	for end > 0 && !utf8.RuneStart(s[end]) {
 		end--

@@ -16,22 +16,23 @@ type Fault struct {
 	Snippet string // the line of the file with a caret; "" outside a file
 }
 
-// Error is one line, and the snippet below it.
+// Error is one line, and the snippet below it. What is foreign in it (keys, values, a parser's words) is cut, and escaped
+// where it cannot be printed.
 func (f *Fault) Error() string {
 	var b strings.Builder
 	if f.Origin != "" {
 		b.WriteString(f.Origin + ": ")
 	}
-	b.WriteString(f.Key)
+	b.WriteString(printed(f.Key, maxShown))
 	if f.Value != "" {
 		b.WriteString(" " + strconv.Quote(f.Value))
 	}
 	if f.Key != "" {
 		b.WriteString(": ")
 	}
-	b.WriteString(f.Problem)
+	b.WriteString(printed(f.Problem, maxSentence))
 	if f.Allowed != "" {
-		b.WriteString("; allowed: " + f.Allowed)
+		b.WriteString("; allowed: " + printed(f.Allowed, maxSentence))
 	}
 	if f.Snippet != "" {
 		b.WriteString("\n" + f.Snippet)
@@ -39,8 +40,27 @@ func (f *Fault) Error() string {
 	return b.String()
 }
 
-// maxShown is how many characters of a value or a line are printed back.
-const maxShown = 120
+const (
+	maxShown    = 120 // how many characters of a value or a line are printed back
+	maxSentence = 1000
+)
+
+// printed cuts a text and escapes in it what cannot be printed.
+func printed(s string, most int) string {
+	r, rest := []rune(s), ""
+	if len(r) > most {
+		r, rest = r[:most], "…"
+	}
+	var b strings.Builder
+	for _, c := range r {
+		if strconv.IsPrint(c) {
+			b.WriteRune(c)
+			continue
+		}
+		b.WriteString(strings.Trim(strconv.QuoteRune(c), "'"))
+	}
+	return b.String() + rest
+}
 
 // shown cuts a value for printing.
 func shown(s string) string {
@@ -79,21 +99,24 @@ func snippet(lines []string, line, column, keep int) string {
 // unknown says that a key does not exist, which one was probably meant, and what there is.
 func unknown(name string, known []string) (problem, allowed string) {
 	problem = "is not known"
-	if near := nearest(name, known); near != "" {
+	if near := Nearest(name, known); near != "" {
 		problem += ", did you mean " + near + "?"
 	}
 	return problem, strings.Join(known, ", ")
 }
 
-// nearest returns the known name that is at most a third of its length (at least 2 letters) away from name, or that
-// name begins; "" if none is.
-func nearest(name string, known []string) string {
+// Nearest returns the known name that is at most a third of its length (at least 2 letters) away from name, or that
+// name begins; "" if none is, or if name is longer than any name may be.
+func Nearest(name string, known []string) string {
+	if len(name) > maxShown {
+		return ""
+	}
 	best, distance := "", len(name)
 	for _, k := range known {
 		if best == "" && len(name) > 2 && strings.HasPrefix(k, name) {
 			best = k
 		}
-		if d := edits(strings.ToLower(name), k); d < distance && d <= max(2, len(k)/3) {
+		if d := edits(strings.ToLower(name), k); d < min(distance, len(k)) && d <= max(2, len(k)/3) {
 			best, distance = k, d
 		}
 	}

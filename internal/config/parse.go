@@ -13,6 +13,7 @@ type Input struct {
 	Key    string
 	Value  string
 	Origin string // FromFlag, FromInput or FromEnv
+	Unread error  // of the key config: why the file that it names could not be read
 }
 
 // Who gave an input, strongest first. The config file comes after them, the default last.
@@ -219,7 +220,7 @@ func (p *parser) trouble(name string, all []string, t trouble) {
 func (p *parser) inputs(inputs []Input, given map[string][]value) {
 	for _, in := range inputs {
 		text := strings.TrimSpace(in.Value)
-		if text == "" {
+		if text == "" && in.Unread == nil {
 			continue
 		}
 		v := value{path: in.Key, origin: origin(in), node: node{kind: scalar, text: text}, rank: rank(in.Origin), secret: true}
@@ -231,6 +232,10 @@ func (p *parser) inputs(inputs []Input, given map[string][]value) {
 		}
 		v.secret = secret(in.Key)
 		given[in.Key] = append(given[in.Key], v)
+		if in.Unread != nil {
+			p.fault(v, "cannot be read: "+in.Unread.Error(), "a YAML file with inputs as keys, that this job can read")
+			p.unreadable = true
+		}
 	}
 }
 

@@ -1,11 +1,14 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -83,8 +86,8 @@ func TestAWeakerFaultyValueIsNotLookedAt(t *testing.T) {
 
 func TestFileName(t *testing.T) {
 	assert.Empty(t, FileName(least()))
-	assert.Equal(t, "b", FileName([]Input{{"config", "a", FromEnv}, {"config", " b ", FromInput}, {"config", "", FromFlag}}))
-	assert.Equal(t, "c", FileName([]Input{{"config", "c", FromFlag}, {"config", "a", FromEnv}}))
+	assert.Equal(t, "b", FileName([]Input{{Key: "config", Value: "a", Origin: FromEnv}, {Key: "config", Value: " b ", Origin: FromInput}, {Key: "config", Value: "", Origin: FromFlag}}))
+	assert.Equal(t, "c", FileName([]Input{{Key: "config", Value: "c", Origin: FromFlag}, {Key: "config", Value: "a", Origin: FromEnv}}))
 }
 
 func TestGoodValues(t *testing.T) {
@@ -315,6 +318,15 @@ func TestKeysHaveNamesForEveryHost(t *testing.T) {
 	}
 }
 
+func TestWhatIsNestedWithoutEndIsRefusedAtOnce(t *testing.T) {
+	for _, text := range []string{strings.Repeat("[", 900_000), "a: " + strings.Repeat("{a: ", 200_000), strings.Repeat("- ", 300_000)} {
+		_, err := Parse([]byte(text), "f.yaml", least(), nil)
+		assert.ErrorContains(t, err, "f.yaml:1:1: is nested too deeply; allowed: at most 100 lists and maps in one another")
+		_, err = Parse(nil, "", least("thresholds", text), nil)
+		assert.ErrorContains(t, err, "is nested too deeply")
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/faults/*.yaml")
 	require.NoError(f, err)
@@ -323,10 +335,39 @@ func FuzzParse(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(text)
 	}
+	f.Add([]byte("\"a\\n::error::b\": 1\n\"\\x1b[2J\\0\": {\"x\\r\": \xff}\nsteps: \"%0A::add-mask::\\u202e\""))
+	f.Add([]byte(strings.Repeat("[", 1000)))
+	f.Add([]byte(strings.Repeat("x", 1000) + ": 1"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := Parse(text, "f.yaml", nil, nil)
 		if err == nil && c.Service == "" {
 			t.Error("no service and no fault")
 		}
+		tells(t, err)
+		_, err = Parse(nil, "", flags("service", "a", "image", "b", "thresholds", string(text), "gray-args", string(text), "gray-env", string(text), "steps", string(text), "confirm", string(text), "gateway-pods", string(text)), nil)
+		tells(t, err)
 	})
+}
+
+// tells holds what every fault must be, whatever it is about: one short printable line and its snippet.
+func tells(t *testing.T, err error) {
+	t.Helper()
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return
+	}
+	for _, e := range joined.Unwrap() {
+		f, ok := errors.AsType[*Fault](e)
+		require.True(t, ok)
+		said, snippet := *f, strings.Split(f.Snippet, "\n")
+		said.Snippet = ""
+		for _, line := range append(snippet, said.Error()) {
+			assert.True(t, utf8.ValidString(line), "%q", line)
+			assert.Less(t, len(line), 4000, "%q", line)
+			for _, r := range line {
+				assert.True(t, r == '\uFFFD' || strconv.IsPrint(r), "%q in %q", r, line)
+			}
+			assert.False(t, strings.HasPrefix(strings.TrimSpace(line), "::"), "%q", line)
+		}
+	}
 }

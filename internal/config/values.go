@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"regexp"
 	"strconv"
 	"strings"
@@ -174,8 +175,12 @@ func (p *parser) number(v value, low, high int) int {
 
 // whole reads a whole number in decimal; problem is "" when it is within bounds.
 func whole(s string, low, high int) (n int, problem string) {
-	n, err := strconv.Atoi(s)
+	n, err := strconv.Atoi(s) // out of range it is the nearest number there is
 	switch {
+	case errors.Is(err, strconv.ErrRange) && n < 0:
+		return 0, "is below " + itoa(low)
+	case errors.Is(err, strconv.ErrRange):
+		return 0, "is above " + itoa(high)
 	case err != nil:
 		return 0, "is not a whole number"
 	case n < low:

@@ -46,6 +46,9 @@ type trouble struct {
 // read parses one YAML document. Anchors, aliases, tags and merge keys are refused: they save little here, and they
 // make a value stand where nobody looks for it.
 func read(text []byte) (node, []trouble) {
+	if line := tooDeep(text); line > 0 {
+		return node{}, []trouble{{line: line, column: 1, problem: "is nested too deeply", allowed: "at most " + itoa(maxDepth) + " lists and maps in one another"}}
+	}
 	file, err := yamlparser.ParseBytes(text, 0, yamlparser.AllowDuplicateMapKey())
 	if err != nil {
 		return node{}, []trouble{syntax(err)}
@@ -65,6 +68,33 @@ func read(text []byte) (node, []trouble) {
 		r.refuse(line, 1, 0, "another document begins here", "one document")
 	}
 	return root, r.troubles
+}
+
+// maxDepth is far more than any config needs. The YAML parser takes minutes and all memory for what is nested without end.
+const maxDepth = 100
+
+// tooDeep returns the first line that nests deeper than maxDepth, 0 where none does. It counts brackets wherever they stand,
+// and the dashes that begin a line.
+func tooDeep(text []byte) int {
+	depth := 0
+	for i, line := range lines(text) {
+		for _, c := range line {
+			switch c {
+			case '[', '{':
+				depth++
+			case ']', '}':
+				depth = max(0, depth-1)
+			}
+			if depth > maxDepth {
+				return i + 1
+			}
+		}
+		rest := strings.TrimLeft(line, " -?")
+		if strings.ContainsAny(line[:len(line)-len(rest)], "-?") && len(line)-len(rest) > 4*maxDepth {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 func syntax(err error) trouble {

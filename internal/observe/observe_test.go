@@ -123,6 +123,44 @@ func TestErrorsAreFoundWithinASecondLateInALongStep(t *testing.T) {
 	}
 }
 
+// A finding stands with the sample it was judged on: late in a long step the whole window looks well.
+func TestTheEvidenceLeadsToTheFinding(t *testing.T) {
+	story(t, nil, func(t *testing.T, s *scene) {
+		s.Begin(plan.Gray, 20)
+		s.flow(40, 160, 0.001, 0.001)
+		time.Sleep(5 * time.Minute)
+		s.flow(40, 160, 0.3, 0.001)
+		s.api.thrice("cart-gray-1/app", `{"level":"ERROR","msg":"disk on fire"}`)
+		for deadline := time.Now().Add(10 * time.Second); len(s.recorded("finding")) < 2 && time.Now().Before(deadline); {
+			_, found := s.next(5 * time.Second)
+			require.True(t, found)
+		}
+		seen := map[string]bool{}
+		for _, r := range s.recorded("finding") {
+			found, ok := r.(Found)
+			require.True(t, ok)
+			assert.Subset(t, judge.AtOnce(found.Sample, s.Limits), found.Checks, "replayed")
+			for _, c := range found.Checks {
+				seen[c.Name] = true
+			}
+		}
+		assert.Equal(t, map[string]bool{"errors": true, "new-error-logs": true}, seen)
+
+		s.flow(40, 160, 0.001, 0.001)
+		time.Sleep(5 * time.Minute)
+		checks := s.Verdict()
+		judged, ok := s.recorded("verdict")[0].(Judged)
+		require.True(t, ok)
+		assert.Equal(t, judge.Fail, verdictOf(t, checks, "errors").Verdict)
+		assert.NotEqual(t, judge.Fail, verdictOf(t, judge.Judge(judged.Sample, s.Limits), "errors").Verdict, "the whole window is well")
+		stays := false
+		for _, f := range judged.Found {
+			stays = stays || f.Check.Name == "errors" && verdictOf(t, judge.AtOnce(f.Sample, s.Limits), "errors") == verdictOf(t, checks, "errors")
+		}
+		assert.True(t, stays, "why it stays failed is in the verdict's own evidence")
+	})
+}
+
 func TestErrorsOfBothSidesBlameNobody(t *testing.T) {
 	story(t, nil, func(t *testing.T, s *scene) {
 		s.Begin(plan.Gray, 20)

@@ -19,16 +19,44 @@ const rateWindow = 10 * time.Second
 // both sides within moments.
 const logGrace = 100 * time.Millisecond
 
-// Found is the evidence of a finding: what was seen, and the window it was seen in.
+// Found is the evidence of a finding, or of the part of it that was seen in one window: what was seen, and the sample of
+// that window, on which judge.AtOnce fails the same checks, beside any that were found before. (What a probe or the watch itself found has no rule
+// there; it stands with the whole window.)
 type Found struct {
 	judge.Finding
 	Sample judge.Sample `json:"sample"`
 }
 
-// Judged is the evidence of a verdict.
+// Judged is the evidence of a verdict. Checks are those of the sample, but for what was found at once and stays failed:
+// that is in Found, with the sample that it was found in.
 type Judged struct {
 	Checks []judge.Check `json:"checks"`
 	Sample judge.Sample  `json:"sample"`
+	Found  []Seen        `json:"found,omitempty"`
+}
+
+// Seen is a failed check and the sample that it was judged on.
+type Seen struct {
+	Check  judge.Check  `json:"check"`
+	Sample judge.Sample `json:"sample"`
+}
+
+// seenIn notes the sample of checks.
+func seenIn(s judge.Sample, checks []judge.Check) []Seen {
+	all := make([]Seen, 0, len(checks))
+	for _, c := range checks {
+		all = append(all, Seen{Check: c, Sample: s})
+	}
+	return all
+}
+
+// checksOf are the checks alone.
+func checksOf(seen []Seen) []judge.Check {
+	var all []judge.Check
+	for _, s := range seen {
+		all = append(all, s.Check)
+	}
+	return all
 }
 
 // Begin starts a new window: who is on trial, at which weight of gray (percent).
@@ -75,7 +103,7 @@ func (w *Watch) Verdict() []judge.Check {
 	found, probed := slices.Clone(w.window.found), slices.Clone(w.window.probed)
 	w.mu.Unlock()
 	checks := judge.Judge(sample, w.Limits)
-	for _, f := range found {
+	for _, f := range checksOf(found) {
 		i := slices.IndexFunc(checks, func(c judge.Check) bool { return same(c, f) })
 		switch {
 		case i < 0:
@@ -84,8 +112,8 @@ func (w *Watch) Verdict() []judge.Check {
 			checks[i] = f
 		}
 	}
-	checks = append(checks, probeChecks(probed, found)...)
-	w.Record("verdict", Judged{Checks: checks, Sample: sample})
+	checks = append(checks, probeChecks(probed, checksOf(found))...)
+	w.Record("verdict", Judged{Checks: checks, Sample: sample, Found: found})
 	return checks
 }
 
@@ -104,15 +132,16 @@ func (w *Watch) look(now time.Time) []judge.Finding {
 		return nil
 	}
 	whole := w.sample(now, 0, logGrace)
-	checks := judge.AtOnce(whole, w.Limits)
+	seen := seenIn(whole, judge.AtOnce(whole, w.Limits))
 	for _, d := range sliding {
 		if whole.To.Sub(whole.From) > d {
-			checks = append(checks, judge.AtOnce(w.sample(now, d, logGrace), w.Limits)...)
+			late := w.sample(now, d, logGrace)
+			seen = append(seen, seenIn(late, judge.AtOnce(late, w.Limits))...)
 		}
 	}
-	checks = append(checks, failed(w.window.probed)...)
-	checks = append(checks, w.blind(now)...)
-	news := w.news(checks)
+	seen = append(seen, seenIn(whole, failed(w.window.probed))...)
+	seen = append(seen, seenIn(whole, w.blind(now))...)
+	news := w.news(seen)
 	record := now.Sub(w.window.recorded) >= time.Second || len(news) > 0
 	if record {
 		w.window.recorded = now
@@ -121,16 +150,16 @@ func (w *Watch) look(now time.Time) []judge.Finding {
 	if record {
 		w.Record("sample", whole)
 	}
-	return w.findings(now, news, whole)
+	return w.findings(now, news)
 }
 
-// news returns the checks that were not found before in this window, and remembers them.
-func (w *Watch) news(checks []judge.Check) []judge.Check {
-	var news []judge.Check
-	for _, c := range checks {
-		if !slices.ContainsFunc(w.window.found, func(f judge.Check) bool { return same(c, f) }) {
-			w.window.found = append(w.window.found, c)
-			news = append(news, c)
+// news returns what was not found before in this window, and remembers it.
+func (w *Watch) news(seen []Seen) []Seen {
+	var news []Seen
+	for _, s := range seen {
+		if !slices.ContainsFunc(w.window.found, func(f Seen) bool { return same(s.Check, f.Check) }) {
+			w.window.found = append(w.window.found, s)
+			news = append(news, s)
 		}
 	}
 	return news
@@ -153,21 +182,30 @@ var rules = func() map[string]bool {
 	return names
 }()
 
-func (w *Watch) findings(now time.Time, news []judge.Check, s judge.Sample) []judge.Finding {
+// findings makes at most two findings of the news: one that blames the image, one that does not.
+func (w *Watch) findings(now time.Time, news []Seen) []judge.Finding {
 	var all []judge.Finding
 	for _, infrastructure := range []bool{false, true} {
-		f := judge.Finding{At: now, Infrastructure: infrastructure}
-		for _, c := range news {
-			if c.Infrastructure == infrastructure {
-				f.Checks = append(f.Checks, c)
-			}
+		mine := slices.DeleteFunc(slices.Clone(news), func(s Seen) bool { return s.Check.Infrastructure != infrastructure })
+		if len(mine) == 0 {
+			continue
 		}
-		if len(f.Checks) > 0 {
-			w.Record("finding", Found{Finding: f, Sample: s})
-			all = append(all, f)
-		}
+		f := judge.Finding{At: now, Checks: checksOf(mine), Infrastructure: infrastructure}
+		w.recordFound(f, mine)
+		all = append(all, f)
 	}
 	return all
+}
+
+// recordFound writes a finding down, one line for each window that it was seen in.
+func (w *Watch) recordFound(f judge.Finding, seen []Seen) {
+	for len(seen) > 0 {
+		sample := seen[0].Sample
+		elsewhere := func(s Seen) bool { return !s.Sample.From.Equal(sample.From) }
+		f.Checks = checksOf(slices.DeleteFunc(slices.Clone(seen), elsewhere))
+		w.Record("finding", Found{Finding: f, Sample: sample})
+		seen = slices.DeleteFunc(slices.Clone(seen), func(s Seen) bool { return !elsewhere(s) })
+	}
 }
 
 func failed(checks []judge.Check) []judge.Check {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
+	"encoding/json"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -96,11 +98,48 @@ func TestFind(t *testing.T) {
 func FuzzFind(f *testing.F) {
 	f.Add("$.a.b[0].c", `{"a":{"b":[{"c":"x"}]}}`)
 	f.Add("{.a['b']}", `[]`)
-	f.Fuzz(func(_ *testing.T, path, body string) {
-		if p, err := parsePath(path); err == nil {
-			_, _ = p.find([]byte(body))
+	f.Add("$", "\"\xff\"")
+	f.Add("$", strings.Repeat("[", 20_000))
+	f.Fuzz(func(t *testing.T, path, body string) {
+		p, err := parsePath(path)
+		if err != nil {
+			return
+		}
+		got, err := p.find([]byte(body))
+		if err == nil {
+			assert.True(t, utf8.ValidString(got), "%q", got)
+			assert.True(t, json.Valid([]byte(body)), "found in what is no JSON: %q", body)
 		}
 	})
+}
+
+// FuzzAnswer shows an answer that may hold a secret in every way that answers are shown.
+func FuzzAnswer(f *testing.F) {
+	f.Add("::error::x\n::set-output name=a::b\r%0A##[error]x\x1b[2J\x00\xff\u202e|<b>`x`](y)hunter2-token", "a\nb")
+	f.Add(strings.Repeat("hunter2-token", 100_000), strings.Repeat("\x80", 1000))
+	f.Add(`{"a":"hunter2-token"}`, "hunter2\x00-token")
+	f.Add("h", "unter2-token")
+	f.Fuzz(func(t *testing.T, body, header string) {
+		m := newMask([]string{"Bearer hunter2-token"})
+		path, err := parsePath("$.a")
+		require.NoError(t, err)
+		for _, c := range []config.Check{{Status: 204}, {Header: map[string]string{"X-A": "b"}}, {JSONPath: "$.a", Equals: "b"}, {Text: "\x00no"}} {
+			_, got := expect(trial{check: c, path: path}, answer{status: 200, header: http.Header{"X-A": {header}}, body: []byte(body)}, m)
+			shows(t, got)
+		}
+		shows(t, m.text(body))
+	})
+}
+
+// shows holds what every text must be that tells of an answer: one printable line, short, without the secret.
+func shows(t *testing.T, got string) {
+	t.Helper()
+	assert.True(t, utf8.ValidString(got), "%q", got)
+	assert.LessOrEqual(t, len(got), 4*(maxExcerpt+3)+100)
+	assert.NotContains(t, got, "hunter2-token")
+	for _, r := range got {
+		assert.True(t, r == '\uFFFD' || strconv.IsPrint(r), "%q in %q", r, got)
+	}
 }
 
 func TestExpect(t *testing.T) {
