@@ -31,7 +31,7 @@ func keepLogs(c config.Config, sides *cluster.Cluster) func(context.Context) err
 		}
 		return sides.Logs(ctx, func(pod, container string, log []byte) error {
 			file := filepath.Join(folder, pod+"."+container+".log")
-			return os.WriteFile(file, []byte(hide.Replace(string(log))), 0o600) //nolint:gosec // both are names that the API server has checked
+			return os.WriteFile(file, []byte(hide.Replace(string(log))), 0o600)
 		})
 	}
 }

@@ -52,16 +52,16 @@ func latency(s Sample, l Limits, n looks) Check {
 		return c.unknown("%s has latencies of %.0f requests, %d are needed", s.OnTrial.Name, got.total, l.MinRequests)
 	}
 	normal, ok := quantile(0.99, ref)
-	comparable := ok && normal.total >= least
+	hasNormal := ok && normal.total >= least
 	bound, versus := l.P99.Seconds(), ""
 	if l.P99 <= 0 {
-		if !comparable {
+		if !hasNormal {
 			return c.alone(s, normal.total, l)
 		}
 		bound = s.wider() * math.Max(2*normal.seconds, normal.seconds+slower.Seconds())
 		versus = fmt.Sprintf("; %s %s of %.0f requests%s", s.Reference.Name, normal, normal.total, s.past())
 	}
-	if comparable && got.over && normal.over && got.seconds < bound {
+	if hasNormal && got.over && normal.over && got.seconds < bound {
 		c.Absent = true
 		return c.unknown("both sides are slower than the gateway's histogram can tell (%.0f ms)", 1000*got.seconds)
 	}

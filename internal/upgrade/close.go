@@ -127,7 +127,7 @@ func (r *run) homeUnder(held context.Context, until time.Time, c *closing) error
 	defer cancel()
 	var last error
 	for {
-		home, err := r.stepHome(ctx, held, c)
+		home, err := r.stepHome(ctx, c)
 		switch {
 		case err == nil && home:
 			return nil
@@ -145,7 +145,7 @@ func (r *run) homeUnder(held context.Context, until time.Time, c *closing) error
 }
 
 // stepHome looks, and does the first step of plan.Close; home says that there is none.
-func (r *run) stepHome(ctx, held context.Context, c *closing) (home bool, err error) {
+func (r *run) stepHome(ctx context.Context, c *closing) (home bool, err error) {
 	o, err := r.observe(ctx)
 	if err != nil {
 		return false, err
