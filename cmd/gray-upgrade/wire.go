@@ -56,12 +56,15 @@ func wire(ctx context.Context, c config.Config, host *ci.Host, log *slog.Logger)
 	if err != nil {
 		return nil, err
 	}
+	identity := host.Identity()
+	lease := state.New(state.Options{Kube: cl.kube, Namespace: cl.namespace, Service: c.Service, Identity: identity, Log: log})
 	target, err := find(ctx, cl, c)
+	if err != nil && c.Evidence == "" { // a command that only looks or closes
+		target, err = remembered(ctx, lease, err)
+	}
 	if err != nil {
 		return nil, explained(cl, missing(ctx, cl, c, log, err))
 	}
-	identity := host.Identity()
-	lease := state.New(state.Options{Kube: cl.kube, Namespace: target.Namespace, Service: target.Service, Identity: identity, Log: log})
 	id := target.Service + "-" + strings.ToLower(rand.Text()[:8])
 	sides := cluster.New(cluster.Options{Kube: cl.kube, Target: target, Config: c, UpgradeID: id, Fence: lease.Fence, Log: log})
 	dialer := forward.New(cl.rest)
@@ -103,6 +106,16 @@ func find(ctx context.Context, cl clients, c config.Config) (plan.Target, error)
 	route, routeErr := gateway.Discover(ctx, cl.dynamic, cl.namespace, c.Service, c.Gateway)
 	target.Namespace, target.Service, target.Route = cl.namespace, c.Service, route
 	return target, errors.Join(err, routeErr)
+}
+
+// remembered is the target of an upgrade that is unfinished, for a close: its route or its Service may be what somebody
+// deleted meanwhile. Without one it returns why the target was not found.
+func remembered(ctx context.Context, lease *state.Lease, cause error) (plan.Target, error) {
+	record, _, err := lease.Load(ctx)
+	if err != nil || !record.Open || record.Target.Deployment == "" {
+		return plan.Target{}, cause
+	}
+	return record.Target, nil
 }
 
 func productionImage(ctx context.Context, sides *cluster.Cluster) string {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,6 +49,22 @@ func TestGrayIsTakenAway(t *testing.T) {
 			atHome(t, s, before, "v1")
 		})
 	}
+}
+
+// TestCloseAfterTheRouteWasDeleted: what an unfinished upgrade was about stands in its record.
+func TestCloseAfterTheRouteWasDeleted(t *testing.T) {
+	t.Parallel()
+	s, before := shopFor(t, Options{Replicas: 2})
+	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=2m")...)
+	require.NoError(t, tool.Signal(syscall.SIGKILL))
+	_, err := tool.Wait()
+	require.Error(t, err)
+	require.NoError(t, s.Dynamic.Resource(httpRoutes).Namespace(s.Namespace).Delete(t.Context(), "web", metav1.DeleteOptions{}))
+	code, output, err := s.RunTool(t.Context(), t.TempDir(), "close")
+	require.NoError(t, err)
+	assert.Equal(t, 0, code, output)
+	delete(before, "httproutes/web")
+	atHome(t, s, before, "v1")
 }
 
 // TestTwoServicesOfOneRoute upgrades both at the same time, each behind a path of its own.

@@ -30,8 +30,12 @@ const (
 // with GET requests of the route's first match. It returns what was counted in the windows that agree.
 //
 // After ConfirmTimeout the error wraps plan.ErrUnconfirmed and names the replicas and what they did instead. Where the
-// data plane cannot be asked at all and the user said how long to wait instead, it waits; Replicas is 0 then.
+// data plane cannot be asked at all and the user said how long to wait instead, it waits; Replicas is 0 then. So it does
+// for weight 0 of a route that somebody deleted.
 func (h *HTTPRoute) Confirm(ctx context.Context, percent int) (plan.Share, error) {
+	if percent == 0 && h.gone(ctx) {
+		return plan.Share{}, h.wait(ctx, goneWait, false)
+	}
 	if h.blind(ctx) {
 		return plan.Share{}, h.wait(ctx, h.o.Confirm.Wait, percent > 0)
 	}

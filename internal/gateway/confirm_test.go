@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
@@ -171,6 +172,28 @@ func TestSilentCountsWhatPassesTheRouteBy(t *testing.T) {
 	}
 	others("httproute-shop-web-gw-gateway-shop-ep-web-0-0123456789abcdef0123-svc-shop-web-gray-1@kubernetesgateway")
 	require.NoError(t, w.route.Silent(t.Context(), plan.Production, 600*time.Millisecond))
+}
+
+// TestARouteThatIsDeleted sends gray nothing, so a close can go on.
+func TestARouteThatIsDeleted(t *testing.T) {
+	w := newWorld(t, nil, newPod(t, "a", 50))
+	require.NoError(t, w.route.routes().Delete(t.Context(), "web", metav1.DeleteOptions{}))
+	weight, err := w.route.Weight(t.Context())
+	require.NoError(t, err)
+	assert.Zero(t, weight)
+	edited, err := w.route.Edited(t.Context())
+	require.NoError(t, err)
+	assert.False(t, edited)
+	require.NoError(t, w.route.SetWeight(t.Context(), 0))
+	require.Error(t, w.route.SetWeight(t.Context(), 20))
+	begin := time.Now()
+	_, err = w.route.Confirm(t.Context(), 0)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, time.Since(begin), goneWait)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	require.ErrorIs(t, w.route.Silent(ctx, plan.Gray, time.Second), context.DeadlineExceeded)
+	require.NoError(t, w.route.Remove(t.Context()))
 }
 
 func TestTrafficNeverFalls(t *testing.T) {

@@ -87,9 +87,13 @@ func New(o Options) *HTTPRoute {
 }
 
 // Weight returns the percent (0..100) of the Service's requests that the route sends to gray; 0 where gray is not in
-// the route. Where rules differ it is the highest. It is what is configured, not what is served: Confirm sees that.
+// the route, or where somebody deleted it. Where rules differ it is the highest. It is what is configured, not what is
+// served: Confirm sees that.
 func (h *HTTPRoute) Weight(ctx context.Context) (int, error) {
 	u, err := h.get(ctx)
+	if apierrors.IsNotFound(err) {
+		return 0, nil
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -99,6 +103,9 @@ func (h *HTTPRoute) Weight(ctx context.Context) (int, error) {
 // Edited says whether our edit stands in the route, at whatever weight.
 func (h *HTTPRoute) Edited(ctx context.Context) (bool, error) {
 	u, err := h.get(ctx)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
@@ -111,7 +118,7 @@ func (h *HTTPRoute) Edited(ctx context.Context) (bool, error) {
 }
 
 // SetWeight writes the weight into every rule that leads to the Service: one read, one look at the Lease, one patch.
-// Where the route says so already nothing is written.
+// Where the route says so already nothing is written; one that somebody deleted sends gray nothing.
 func (h *HTTPRoute) SetWeight(ctx context.Context, percent int) error {
 	if percent < 0 || percent > full {
 		return fmt.Errorf("set the weight of %s: %d is no percent", h.where(), percent)
@@ -124,6 +131,9 @@ func (h *HTTPRoute) SetWeight(ctx context.Context, percent int) error {
 		h.last.note(before)
 		return h.splitter.set(u, percent, fence)
 	})
+	if percent == 0 && apierrors.IsNotFound(err) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("set the weight of %s to %d: %w", h.where(), percent, err)
 	}
@@ -216,6 +226,16 @@ func (h *HTTPRoute) send(ctx context.Context, u *unstructured.Unstructured, p pa
 		return errStale
 	}
 	return err
+}
+
+// goneWait is how long a gateway is given to forget a route that somebody deleted: what it still serves is counted under a
+// name that nothing leads to any more. Traefik's delay between two configurations is 2 s.
+const goneWait = 10 * time.Second
+
+// gone says that somebody deleted the route.
+func (h *HTTPRoute) gone(ctx context.Context) bool {
+	_, err := h.get(ctx)
+	return apierrors.IsNotFound(err)
 }
 
 func (h *HTTPRoute) get(ctx context.Context) (*unstructured.Unstructured, error) {

@@ -20,6 +20,9 @@ const silentPoll = 500 * time.Millisecond
 // Requests count when they end, so quiet must be longer than the longest one. When ctx ends, the error names the
 // replicas that still count (or cannot be read) and how many requests.
 func (h *HTTPRoute) Silent(ctx context.Context, side plan.Side, quiet time.Duration) error {
+	if h.gone(ctx) {
+		return h.wait(ctx, goneWait+quiet, false)
+	}
 	if h.blind(ctx) {
 		return h.wait(ctx, h.o.Confirm.Wait+quiet, false)
 	}
