@@ -23,8 +23,8 @@ import (
 const fieldManager = "gray-upgrade"
 
 // conflicts bounds the retries after somebody else changed the object between our read and our write: controllers
-// write its status several times a second while pods start. 8 tries, about 5 s in all.
-var conflicts = wait.Backoff{Steps: 8, Duration: 20 * time.Millisecond, Factor: 2, Jitter: 0.2}
+// write its status several times a second while pods start. 16 tries, about 11 s in all.
+var conflicts = wait.Backoff{Steps: 16, Duration: 20 * time.Millisecond, Factor: 1.4, Jitter: 0.2}
 
 // errConflict says that the object changed since it was read.
 var errConflict = errors.New("the object keeps changing")
