@@ -42,7 +42,7 @@ test: $(BUILD)/bin/cluster ## every test, on a real cluster with a real gateway 
 	$(GO) build $(RACE) $(PACKAGES)
 	env -u KUBECONFIG $(BUILD)/bin/cluster run -- env GOPROXY=off sh -ec ' \
 		$(GO) test $(RACE) -shuffle=on -p 2 -parallel 4 -timeout 30m $$($(GO) list $(PACKAGES) | grep -vE "/($(ALONE))$$"); \
-		$(GO) test $(RACE) -shuffle=on -p 1 -parallel 4 -timeout 30m $(addprefix ./internal/,$(subst |, ,$(ALONE)))'
+		$(GO) test $(RACE) -shuffle=on -p 1 -parallel 4 -timeout 60m $(addprefix ./internal/,$(subst |, ,$(ALONE)))'
 
 demo: $(BUILD)/bin/cluster ## upgrade a real service under load, then throw a bad version out
 	$(GO) mod download

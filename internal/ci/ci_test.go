@@ -289,7 +289,7 @@ func TestEveryFaultIsTold(t *testing.T) {
 
 // A pod may write as much as it likes: what is printed of it is bounded, and it is cut before it is cleaned.
 func TestTenMegabytesAreCut(t *testing.T) {
-	for _, part := range []string{"x", "\x1b]", "\x1b[0", "\xff", "\n", "::error::\n", "##[", "\u202e"} {
+	for _, part := range []string{"\x1b[0", "\xff", "::error::\n"} {
 		long := strings.Repeat(part, 10<<20/len(part))
 		h, out, _ := onGitHub(t)
 		h.Fail(&plan.Failure{What: long, Where: long, Next: "rerun"})

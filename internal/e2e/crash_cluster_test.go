@@ -51,17 +51,17 @@ type scenario struct {
 	before  []int   // exit codes of runs that come first, undisturbed
 	code    int     // exit code of the undisturbed run
 	version string  // that production ends on
-	few     []point // tried by make test; make crash tries every point
+	few     []point // tried by make test, where there are any; make crash tries every point of every scenario
 }
 
 var scenarios = []scenario{
 	{name: "clean", flags: quickly(image("v2")), code: 0, version: "v2",
-		few: []point{{22, answerLost}, {30, killedBefore}, {36, killedAfter}}},
+		few: []point{{36, killedAfter}}},
 	{name: "anomaly at a middle weight", flags: quickly(image("v2"), "--step-duration=20s"), faultAt: 1, code: 1, version: "v1", few: []point{{16, killedAfter}}},
-	{name: "anomaly at 100", flags: quickly(image("v2"), "--step-duration=20s"), faultAt: 2, code: 1, version: "v1", few: []point{{26, killedBefore}}},
+	{name: "anomaly at 100", flags: quickly(image("v2"), "--step-duration=20s"), faultAt: 2, code: 1, version: "v1"},
 	{name: "production never gets ready", flags: quickly(image("v2"), `--production-env=APP_FAULTS={"neverReady":true}`, "--pod-timeout=5s"), code: 1, version: "v1", few: []point{{32, answerLost}}},
 	{name: "an account fails", flags: quickly(image("v2"), "--gray-env=APP_FAULTS="+badAccount, "--config=testdata/account.yaml"), code: 1, version: "v1", few: []point{{8, killedAfter}}},
-	{name: "a held image", flags: quickly(image("v2"), "--gray-env=APP_FAULTS="+badAccount, "--config=testdata/account.yaml"), before: []int{1}, code: 3, version: "v1", few: []point{{4, killedAfter}}},
+	{name: "a held image", flags: quickly(image("v2"), "--gray-env=APP_FAULTS="+badAccount, "--config=testdata/account.yaml"), before: []int{1}, code: 3, version: "v1"},
 }
 
 // TestKilledAtEveryWrite ends the tool at its writes to the API server, runs it again as CI would, and expects the end that
