@@ -18,24 +18,29 @@ import (
 
 // rules are the permissions beside those of package cluster, with the gateway's namespaces. tekton/rbac.yaml is tested
 // against both.
-func rules(gateways []string, confirm config.Confirm) []cluster.Rule {
+func rules(gateways []string, c config.Config) []cluster.Rule {
 	all := []cluster.Rule{
 		{Group: "coordination.k8s.io", Resource: "leases", Verbs: []string{"get", "create", "update"}},
 		{Group: "gateway.networking.k8s.io", Resource: "httproutes", Verbs: []string{"get", "list", "create", "patch", "delete"}},
 		{Group: "gateway.networking.k8s.io", Resource: "grpcroutes", Verbs: []string{"list"}},
-		{Resource: "pods/portforward", Verbs: []string{"get", "create"}},
 		{Group: "metrics.k8s.io", Resource: "pods", Verbs: []string{"list"}, Without: "CPU and memory of the sides are not compared"},
 	}
 	waits := ""
-	if confirm.Wait > 0 {
-		waits = fmt.Sprintf("the gateway cannot be asked what it serves, each weight waits %s instead", confirm.Wait)
+	if c.Confirm.Wait > 0 {
+		waits = fmt.Sprintf("the gateway cannot be asked what it serves, each weight waits %s instead", c.Confirm.Wait)
+	}
+	forwards := c.PodAccess != config.Direct
+	if forwards {
+		all = append(all, cluster.Rule{Resource: "pods/portforward", Verbs: []string{"get", "create"}})
 	}
 	for _, ns := range gateways {
 		all = append(all,
 			cluster.Rule{Namespace: ns, Resource: "pods", Verbs: []string{"get", "list"}, Without: waits},
-			cluster.Rule{Namespace: ns, Resource: "pods/portforward", Verbs: []string{"get", "create"}, Without: waits},
 			cluster.Rule{Namespace: ns, Group: "gateway.networking.k8s.io", Resource: "gateways", Verbs: []string{"get"}, Without: "the gateway's own status is not checked"},
 		)
+		if forwards {
+			all = append(all, cluster.Rule{Namespace: ns, Resource: "pods/portforward", Verbs: []string{"get", "create"}, Without: waits})
+		}
 	}
 	return all
 }
@@ -65,7 +70,7 @@ func preflight(cl clients, c config.Config, sides *cluster.Cluster, route *gatew
 		if err != nil {
 			return nil, false, err
 		}
-		warnings, err = sides.Preflight(ctx, rules(gateways, c.Confirm)...)
+		warnings, err = sides.Preflight(ctx, rules(gateways, c)...)
 		if len(c.Checks) == 0 {
 			warnings = append(warnings, "no checks are set: a gray pod counts as proven when it is ready")
 		}
@@ -159,7 +164,7 @@ func missing(ctx context.Context, cl clients, c config.Config, log *slog.Logger,
 		return err
 	}
 	sides := cluster.New(cluster.Options{Kube: cl.kube, Target: plan.Target{Namespace: cl.namespace, Service: c.Service}, Config: c, Log: log})
-	if _, rulesErr := sides.Preflight(ctx, rules(nil, c.Confirm)...); rulesErr != nil {
+	if _, rulesErr := sides.Preflight(ctx, rules(nil, c)...); rulesErr != nil {
 		return rulesErr
 	}
 	return err

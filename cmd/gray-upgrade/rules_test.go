@@ -57,8 +57,16 @@ func TestTheShippedRolesHoldEveryRule(t *testing.T) {
 	roles := shipped(t)
 	require.Len(t, roles, 3)
 	gateway := roles["gray-upgrade-gateway"]
-	held(t, roles["gray-upgrade"], gateway, slices.Concat(cluster.Rules(), cluster.WatchdogRules(), rules([]string{"gateway"}, config.Confirm{})))
+	held(t, roles["gray-upgrade"], gateway, slices.Concat(cluster.Rules(), cluster.WatchdogRules(), rules([]string{"gateway"}, config.Config{})))
 	held(t, roles[cluster.WatchdogAccount], gateway, closingRules([]string{"gateway"}))
+}
+
+func TestDirectAccessNeedsNoPortForward(t *testing.T) {
+	forwards := func(c config.Config) bool {
+		return slices.ContainsFunc(rules([]string{"gateway"}, c), func(r cluster.Rule) bool { return r.Resource == "pods/portforward" })
+	}
+	assert.True(t, forwards(config.Config{PodAccess: config.PortForward}))
+	assert.False(t, forwards(config.Config{PodAccess: config.Direct}))
 }
 
 // TestTheWatchdogMayOnlyClose: its Role grants no verb beyond those of a close.

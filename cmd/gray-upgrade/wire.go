@@ -67,7 +67,7 @@ func wire(ctx context.Context, c config.Config, host *ci.Host, log *slog.Logger)
 	}
 	id := target.Service + "-" + strings.ToLower(rand.Text()[:8])
 	sides := cluster.New(cluster.Options{Kube: cl.kube, Target: target, Config: c, UpgradeID: id, Fence: lease.Fence, Log: log})
-	dialer := forward.New(cl.rest)
+	dialer := newDialer(cl, c.PodAccess)
 	route := gateway.New(gateway.Options{
 		Dynamic: cl.dynamic, Kube: cl.kube, Dial: dialer.Dial, Target: target, Fence: lease.Fence,
 		Pods: c.GatewayPods, URL: c.URL, SideHeader: c.SideHeader, Confirm: c.Confirm, Log: log,
@@ -90,6 +90,13 @@ func wire(ctx context.Context, c config.Config, host *ci.Host, log *slog.Logger)
 		a.KeepLogs = keepLogs(c, sides)
 	}
 	return a, nil
+}
+
+func newDialer(cl clients, way config.PodAccess) *forward.Dialer {
+	if way == config.Direct {
+		return forward.NewDirect(cl.kube)
+	}
+	return forward.New(cl.rest)
 }
 
 // Close gives back what wire opened.

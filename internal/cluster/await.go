@@ -19,7 +19,7 @@ const (
 	// tick is how often a wait looks without being told to: against a watch that broke without a word.
 	tick = 2 * time.Second
 	// gather is how long a wait collects changes before it looks: pods change in bursts.
-	gather = 20 * time.Millisecond
+	gather = 100 * time.Millisecond
 	// reopen is the pause before a broken watch is opened again.
 	reopen = time.Second
 )
@@ -131,9 +131,7 @@ func final(err error) bool {
 func (c *Cluster) changes(ctx context.Context, deployment, service, pods string) <-chan struct{} {
 	ns := c.target.Namespace
 	out := make(chan struct{}, 1)
-	go follow(ctx, out, func(ctx context.Context) (watch.Interface, error) {
-		return c.kube.CoreV1().Pods(ns).Watch(ctx, metav1.ListOptions{LabelSelector: pods})
-	})
+	go follow(ctx, out, c.watchPods(pods))
 	go follow(ctx, out, func(ctx context.Context) (watch.Interface, error) {
 		return c.kube.AppsV1().Deployments(ns).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + deployment})
 	})
@@ -143,9 +141,21 @@ func (c *Cluster) changes(ctx context.Context, deployment, service, pods string)
 	return out
 }
 
-// WatchGrayPods tells of every change to gray pods until ctx ends. Several changes may be told once.
-func (c *Cluster) WatchGrayPods(ctx context.Context) <-chan struct{} {
+func (c *Cluster) changesOfGray(ctx context.Context) <-chan struct{} {
 	return c.changes(ctx, c.target.GrayDeployment(), c.target.GrayService(), c.graySelector())
+}
+
+// Changes tells of every change to gray pods until ctx ends. Several changes may be told once.
+func (c *Cluster) Changes(ctx context.Context) <-chan struct{} {
+	out := make(chan struct{}, 1)
+	go follow(ctx, out, c.watchPods(c.graySelector()))
+	return out
+}
+
+func (c *Cluster) watchPods(selector string) func(context.Context) (watch.Interface, error) {
+	return func(ctx context.Context) (watch.Interface, error) {
+		return c.kube.CoreV1().Pods(c.target.Namespace).Watch(ctx, metav1.ListOptions{LabelSelector: selector})
+	}
 }
 
 func follow(ctx context.Context, out chan<- struct{}, open func(context.Context) (watch.Interface, error)) {

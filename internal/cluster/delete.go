@@ -91,7 +91,7 @@ func (c *Cluster) awaitGone(ctx context.Context) error {
 		}
 	}
 	return c.await(ctx, goal{
-		what: "gray pods are not gone", look: look, watch: c.WatchGrayPods, gone: true, limit: grace + c.config.PodTimeout,
+		what: "gray pods are not gone", look: look, watch: c.changesOfGray, gone: true, limit: grace + c.config.PodTimeout,
 		done: func(s sight) (bool, int) { return s.deployment == nil && len(s.ending) == 0, -len(s.ending) },
 	})
 }

@@ -47,22 +47,6 @@ func (c *Cluster) failure(ctx context.Context, s sight, t *trouble, what string)
 	return plan.Failf(t.fault, where, "%s", text.String())
 }
 
-// stuck is one line on why a side will not become ready; "" while it may.
-func (c *Cluster) stuck(ctx context.Context, s sight) string {
-	t := s.trouble()
-	if t == nil || (t.patience == untilDeadline && !t.stuck) {
-		return ""
-	}
-	text := t.why
-	if t.pod != "" {
-		text = "pod " + t.pod + ": " + text
-	}
-	if lines := c.lastLines(ctx, t); len(lines) > 0 {
-		text += "; last log line: " + lines[len(lines)-1]
-	}
-	return text
-}
-
 // lastLines reads the end of a container's log; what cannot be read is left out.
 func (c *Cluster) lastLines(ctx context.Context, t *trouble) []string {
 	if !t.logs || t.pod == "" {

@@ -73,7 +73,7 @@ func (c *Cluster) Scale(ctx context.Context, replicas int32) error {
 		return err
 	}
 	return c.await(ctx, goal{
-		what: fmt.Sprintf("gray pods are not ready (%d wanted)", replicas), look: c.lookGray, watch: c.WatchGrayPods, limit: c.config.PodTimeout,
+		what: fmt.Sprintf("gray pods are not ready (%d wanted)", replicas), look: c.lookGray, watch: c.changesOfGray, limit: c.config.PodTimeout,
 		done: func(s sight) (bool, int) {
 			ready := containersReady(s.current)
 			return s.deployment != nil && s.replicaSet != "" && len(s.other) == 0 && len(s.current) == int(replicas) && ready == int(replicas), ready
@@ -95,7 +95,7 @@ func containersReady(pods []corev1.Pod) int {
 func (c *Cluster) Ready(ctx context.Context) error {
 	return c.await(ctx, goal{
 		what: "verified gray pods are not endpoints of Service " + c.target.GrayService(),
-		look: c.lookGray, watch: c.WatchGrayPods, limit: c.config.PodTimeout,
+		look: c.lookGray, watch: c.changesOfGray, limit: c.config.PodTimeout,
 		done: func(s sight) (bool, int) {
 			verified, serving := 0, 0
 			for i := range s.current {

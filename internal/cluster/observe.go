@@ -31,8 +31,6 @@ func (c *Cluster) Observe(ctx context.Context) (plan.Observed, error) {
 	o := observed(production, gray, scaler, c.config.Image, c.config.Container)
 	o.Touched = o.Touched || len(left) > 0
 	c.compare(&o, production)
-	o.Production.Stuck = c.stuck(ctx, production)
-	o.Gray.Stuck = c.stuck(ctx, gray)
 	return o, nil
 }
 

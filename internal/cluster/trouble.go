@@ -29,7 +29,6 @@ type trouble struct {
 	container string
 	why       string        // one line; holds foreign text, cut
 	patience  time.Duration // how long it may last before waiting on is pointless
-	stuck     bool          // it lasts until somebody acts, though nobody knows when that is
 	logs      bool          // the container's log says more
 	previous  bool          // the log of the run before
 	events    bool          // the pod's events say more
@@ -92,7 +91,7 @@ func blame(pod *corev1.Pod) *trouble {
 	}
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-			return &trouble{fault: plan.FaultInfrastructure, patience: untilDeadline, stuck: true, why: "cannot be scheduled: " + cut(c.Message)}
+			return &trouble{fault: plan.FaultInfrastructure, patience: untilDeadline, why: "cannot be scheduled: " + cut(c.Message)}
 		}
 	}
 	for _, status := range pod.Status.ContainerStatuses {

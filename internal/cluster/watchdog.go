@@ -249,6 +249,9 @@ func (c *Cluster) watchdogArgs() []string {
 		fmt.Sprintf("--close-floor=%d", o.CloseFloor), "--drain=" + o.Drain.String(),
 		"--close-timeout=" + o.CloseTimeout.String(), "--pod-timeout=" + o.PodTimeout.String(),
 	}
+	if o.PodAccess == config.Direct {
+		args = append(args, "--pod-access="+string(o.PodAccess))
+	}
 	if p := o.GatewayPods; p.Selector != "" {
 		args = append(args, "--gateway-pods="+gatewayPods(p))
 	}

@@ -48,6 +48,7 @@ type Config struct {
 	WatchdogImage string        // of gray-upgrade itself; "": there is none
 
 	// How it runs.
+	PodAccess  PodAccess
 	Kubeconfig string
 	Context    string
 	DryRun     bool
@@ -66,6 +67,16 @@ type Policy string
 const (
 	Refuse Policy = "refuse"
 	Warn   Policy = "warn"
+)
+
+// PodAccess is the way to a port of a pod.
+type PodAccess string
+
+// The ways. A port-forward comes out inside of the pod, so that it passes network policies and the proxies of a mesh, and
+// it works from everywhere; a connection to the pod's IP costs the API server nothing.
+const (
+	PortForward PodAccess = "port-forward"
+	Direct      PodAccess = "direct"
 )
 
 // Guard says whether a watchdog stands by.

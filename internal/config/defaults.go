@@ -22,6 +22,6 @@ func Defaults() Config {
 		CloseTimeout: 5 * time.Minute,
 		PodTimeout:   3 * time.Minute,
 		Watchdog:     GuardAuto, WatchdogAfter: 30 * time.Second,
-		Evidence: "gray-upgrade-evidence",
+		PodAccess: PortForward, Evidence: "gray-upgrade-evidence",
 	}
 }

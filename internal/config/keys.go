@@ -107,6 +107,8 @@ var Keys = []Key{
 	{Name: "watchdog-image", Type: "image reference", set: (*parser).watchdogImage,
 		Description: "Image of gray-upgrade itself, for the watchdog. Default: the one that the Tekton Task runs, or the environment variable GRAY_UPGRADE_IMAGE."},
 
+	{Name: "pod-access", Type: "port-forward or direct", Default: "port-forward", set: (*parser).podAccess,
+		Description: "Way to gray's and the gateway's pods. direct: by their IP addresses, for a runner that reaches them; no network policy and no mesh may stand between."},
 	{Name: "kubeconfig", Type: "file", set: text(func(c *Config) *string { return &c.Kubeconfig }, printable),
 		Description: "Kubeconfig. Default: KUBECONFIG, the pod's ServiceAccount, or ~/.kube/config."},
 	{Name: "context", Type: "name", set: text(func(c *Config) *string { return &c.Context }, printable),

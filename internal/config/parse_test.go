@@ -129,6 +129,7 @@ func TestGoodValues(t *testing.T) {
 		{"watchdog-after", "10s", func(c Config) any { return c.WatchdogAfter }, 10 * time.Second},
 		{"watchdog-after", "10m", func(c Config) any { return c.WatchdogAfter }, 10 * time.Minute},
 		{"watchdog-image", "registry.example.com/gray-upgrade:v1", func(c Config) any { return c.WatchdogImage }, "registry.example.com/gray-upgrade:v1"},
+		{"pod-access", "direct", func(c Config) any { return c.PodAccess }, Direct},
 		{"kubeconfig", "/tmp/a b/config", func(c Config) any { return c.Kubeconfig }, "/tmp/a b/config"},
 	} {
 		c, err := Parse(nil, "", least(tc.key, tc.value), nil)

@@ -153,6 +153,17 @@ func clock(d time.Duration) string {
 	return s
 }
 
+func (p *parser) podAccess(v value) {
+	const allowed = "port-forward or direct"
+	switch s, ok := p.plain(v, allowed); {
+	case !ok:
+	case PodAccess(s) == PortForward, PodAccess(s) == Direct:
+		p.config.PodAccess = PodAccess(s)
+	default:
+		p.fault(v, "is not allowed", allowed)
+	}
+}
+
 func (p *parser) grayReplicas(v value) {
 	p.config.GrayReplicas = int32(p.number(v, 0, 1000)) //nolint:gosec // at most 1000
 }

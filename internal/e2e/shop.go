@@ -27,8 +27,12 @@ import (
 	"github.com/gray-upgrade/gray-upgrade/internal/clustertest"
 )
 
-//go:embed shop.yaml
-var shopObjects string
+var (
+	//go:embed shop.yaml
+	webObjects string
+	//go:embed cart.yaml
+	cartObjects string
+)
 
 // Repository is where the cluster's registry has the shop's image, with tags v1 to v12, each with its own digest.
 const Repository = "127.0.0.1:5000/shop/app"
@@ -40,6 +44,7 @@ const adminPort = 8081
 type Options struct {
 	Version  string   // tag; default v1
 	Replicas int      // of web; default 3
+	Cart     bool     // web calls a cart through its Service, else it is its own
 	Args     []string // of web, beside the role
 }
 
@@ -85,12 +90,16 @@ func (s *Shop) objects(o Options) string {
 	if o.Replicas == 0 {
 		o.Replicas = 3
 	}
-	args := append([]string{"--role=web", "--cart-url=http://$(CART_SERVICE_HOST)"}, o.Args...)
+	args, objects := []string{"--role=web"}, webObjects
+	if o.Cart {
+		args, objects = append(args, "--cart-url=http://$(CART_SERVICE_HOST)"), cartObjects+"---\n"+webObjects
+	}
+	args = append(args, o.Args...)
 	quoted, _ := json.Marshal(args)
 	return strings.NewReplacer(
 		"NAMESPACE", s.Namespace, "IMAGE", Repository+":"+o.Version, "BASE", Repository+":v1",
 		"REPLICAS", strconv.Itoa(o.Replicas), "[ARGS]", string(quoted),
-	).Replace(shopObjects)
+	).Replace(objects)
 }
 
 // Host is the host name that leads to the shop.

@@ -85,7 +85,7 @@ func (s *Shop) StartTool(ctx context.Context, folder, command string, extra ...s
 func (s *Shop) RunPost(ctx context.Context, folder string, inputs []string) (code int, output string, err error) {
 	cmd := exec.CommandContext(ctx, Bin("gray-upgrade"), "run")
 	cmd.Args[0] = "gray-upgrade-close" // the image has it as a second name of the same binary
-	cmd.Env = append(os.Environ(), githubEnv(folder)...)
+	cmd.Env = append(append(os.Environ(), githubEnv(folder)...), s.Env...)
 	for _, in := range s.flags(nil, inputs) {
 		name, value, _ := strings.Cut(strings.TrimPrefix(in, "--"), "=")
 		cmd.Env = append(cmd.Env, "INPUT_"+strings.ToUpper(name)+"="+value)

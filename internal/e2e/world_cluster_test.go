@@ -30,12 +30,12 @@ func TestGrayIsTakenAway(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			s, before := shopFor(t, Options{Replicas: 2})
+			s, before := shopFor(t, Options{Replicas: 1})
 			load, err := s.StartLoad(t.TempDir(), 40)
 			require.NoError(t, err)
 			tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"), "--step-duration=20s")...)
 			require.NoError(t, err)
-			require.True(t, tool.WaitFor("watch gray at weight 20", 2*time.Minute), tool.Output())
+			reaches(t, tool, "watch gray at weight 20")
 			time.Sleep(time.Second) // users are on gray
 			require.NoError(t, take(t.Context(), s))
 			code, err := tool.Wait()
@@ -54,7 +54,7 @@ func TestGrayIsTakenAway(t *testing.T) {
 // TestCloseAfterTheRouteWasDeleted: what an unfinished upgrade was about stands in its record.
 func TestCloseAfterTheRouteWasDeleted(t *testing.T) {
 	t.Parallel()
-	s, before := shopFor(t, Options{Replicas: 2})
+	s, before := shopFor(t, Options{Replicas: 1})
 	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=2m")...)
 	require.NoError(t, tool.Signal(syscall.SIGKILL))
 	_, err := tool.Wait()
@@ -70,7 +70,7 @@ func TestCloseAfterTheRouteWasDeleted(t *testing.T) {
 // TestTwoServicesOfOneRoute upgrades both at the same time, each behind a path of its own.
 func TestTwoServicesOfOneRoute(t *testing.T) {
 	t.Parallel()
-	s, _ := shopFor(t, Options{Replicas: 2})
+	s, _ := shopFor(t, Options{Replicas: 2, Cart: true})
 	rules := `[{"op":"replace","path":"/spec/rules","value":[
 		{"matches":[{"path":{"type":"PathPrefix","value":"/cart"}}],"backendRefs":[{"name":"cart","port":80}]},
 		{"matches":[{"path":{"type":"PathPrefix","value":"/"}}],"backendRefs":[{"name":"web","port":80}]}]}]`
@@ -116,7 +116,7 @@ func TestAScalerAndABudget(t *testing.T) {
 	require.NoError(t, err)
 	tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"))...)
 	require.NoError(t, err)
-	require.True(t, tool.WaitFor("watch gray at weight 20", 2*time.Minute), tool.Output())
+	reaches(t, tool, "watch gray at weight 20")
 	pinned, err := scalers.Get(t.Context(), "web", metav1.GetOptions{})
 	require.NoError(t, err)
 	assert.Equal(t, int32(2), *pinned.Spec.MinReplicas)

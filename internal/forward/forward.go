@@ -1,15 +1,20 @@
 // Package forward opens connections to ports of pods through the API server's port-forward: the one way to a pod
-// that works from a CI runner outside the cluster. The rights it needs are get and create on pods/portforward.
+// that works from a CI runner outside the cluster. The rights it needs are get and create on pods/portforward. For a
+// runner that reaches the pods' own addresses there is a direct way; it needs get on pods.
 package forward
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
 
@@ -17,6 +22,7 @@ import (
 // is made anew by the next Dial. It is safe for concurrent use.
 type Dialer struct {
 	config  *rest.Config
+	direct  kubernetes.Interface // nil: forwarded
 	mu      sync.Mutex
 	tunnels map[podName]*tunnel
 	closed  bool
@@ -31,10 +37,16 @@ func New(config *rest.Config) *Dialer {
 	return &Dialer{config: rest.CopyConfig(config), tunnels: map[podName]*tunnel{}}
 }
 
+// NewDirect makes a Dialer that connects to the pods' IP addresses.
+func NewDirect(kube kubernetes.Interface) *Dialer { return &Dialer{direct: kube} }
+
 // Dial returns a connection to a port of a pod. ctx bounds the dialling only. A pod that is gone is an error of Dial;
 // a port that nobody listens on becomes an error of the first Read, because the node connects later. Deadlines hold.
 func (d *Dialer) Dial(ctx context.Context, namespace, pod string, port int) (net.Conn, error) {
 	name := podName{namespace, pod}
+	if d.direct != nil {
+		return d.dialDirect(ctx, name, port)
+	}
 	for {
 		t, fresh, err := d.tunnel(name)
 		if err != nil {
@@ -49,6 +61,22 @@ func (d *Dialer) Dial(ctx context.Context, namespace, pod string, port int) (net
 			return nil, fmt.Errorf("forward to port %d of pod %s: %w", port, name, err)
 		}
 	}
+}
+
+// dialDirect asks for the pod's address each time: one that was kept could be another pod's by now.
+func (d *Dialer) dialDirect(ctx context.Context, name podName, port int) (net.Conn, error) {
+	pod, err := d.direct.CoreV1().Pods(name.namespace).Get(ctx, name.pod, metav1.GetOptions{})
+	if err == nil && pod.Status.PodIP == "" {
+		err = errors.New("it has no IP address")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to port %d of pod %s: %w", port, name, err)
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("connect to port %d of pod %s: %w", port, name, err)
+	}
+	return conn, nil
 }
 
 // Transport returns a RoundTripper that reaches a port of a pod whatever host a request names. It keeps connections

@@ -268,14 +268,13 @@ func (f *flow) add(n float64) {
 
 // run returns true when the replica serves the weight, false when ctx ends.
 func (w *watch) run(ctx context.Context) bool {
-	tick := time.NewTicker(confirmPoll)
-	defer tick.Stop()
 	defer func() {
 		if w.prober != nil {
 			w.prober.close()
 		}
 	}()
 	for ctx.Err() == nil {
+		asked := time.Now()
 		w.read(ctx)
 		if w.done() {
 			return true
@@ -284,10 +283,8 @@ func (w *watch) run(ctx context.Context) bool {
 			w.probe(ctx)
 			continue
 		}
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-		}
+		took := time.Since(asked)
+		pause(ctx, max(confirmPoll-took, took)) // half of its time at most goes to what a slow gateway is asked
 	}
 	return false
 }
@@ -300,8 +297,7 @@ func (w *watch) read(ctx context.Context) {
 		if !ending(ctx) || w.err == nil {
 			w.err = err
 		}
-		w.window.restart() // what it did meanwhile is not known
-		return
+		return // its counters go on: the next reading has what it does meanwhile
 	}
 	w.err = nil
 	counted, fresh := w.tracker.since(w.pod.uid, now)

@@ -143,7 +143,7 @@ func TestSilent(t *testing.T) {
 
 	w.pods[0].stop()
 	w.route.pods.client(replica{uid: "uid-a"}).CloseIdleConnections()
-	ctx, cancel = context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel = context.WithTimeout(t.Context(), readTimeout+2*time.Second)
 	defer cancel()
 	err = w.route.Silent(ctx, plan.Gray, 100*time.Millisecond)
 	assert.ErrorContains(t, err, "read the metrics of pod gateway/a")

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	probeTimeout = time.Second
+	probeTimeout = 3 * time.Second
 	maxBody      = 64 << 10 // of an answer that is read so that the connection can be kept
 	webPortName  = "web"    // container port of Traefik's Helm chart
 )

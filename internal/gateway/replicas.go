@@ -25,7 +25,7 @@ import (
 
 const (
 	listEvery   = 2 * time.Second // how old the list of replicas may be
-	readTimeout = time.Second     // of one replica's metrics
+	readTimeout = 3 * time.Second // of one replica's metrics
 )
 
 var errNoReplica = errors.New("no replica of the gateway runs")

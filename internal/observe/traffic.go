@@ -41,7 +41,8 @@ func (w *Watch) pollTraffic(ctx context.Context) {
 		if err == nil {
 			w.addSnapshot(snapshot{asked: asked, at: time.Now(), gray: gray, production: production})
 		}
-		if !pause(ctx, w.Every-time.Since(asked)) {
+		took := time.Since(asked)
+		if !pause(ctx, max(w.Every-took, 3*took)) { // a gateway that is slow to answer is busy: it is asked less often
 			return
 		}
 	}

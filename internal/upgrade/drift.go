@@ -8,7 +8,10 @@ import (
 )
 
 // lookEvery is the time between two looks at the world while gray has users: a look is a dozen requests to the API server.
-const lookEvery = 2 * time.Second
+const (
+	lookEvery = 5 * time.Second
+	lookSoon  = time.Second // after a look that found something
+)
 
 // moving stands for the weight while this run writes one.
 const moving = -1
@@ -18,13 +21,16 @@ const moving = -1
 // the running step, by no fault of the image; one look may fall into a write of our own.
 func (r *run) lookOut(ctx context.Context) {
 	var before *plan.Failure
-	for sleep(ctx, lookEvery) == nil {
+	for wait := lookEvery; sleep(ctx, wait) == nil; {
 		now := r.drift(ctx)
 		if now != nil && before != nil && now.What == before.What {
 			r.cancel(now)
 			return
 		}
-		before = now
+		before, wait = now, lookEvery
+		if now != nil {
+			wait = lookSoon
+		}
 	}
 }
 

@@ -157,13 +157,23 @@ func (r *run) find(f judge.Finding) {
 	r.cancel(failure)
 }
 
+// joinedEvery is how often gray's pods are looked at without a word of a change: against a watch that broke silently.
+const joinedEvery = 5 * time.Second
+
 // verifyJoined verifies gray pods that join later, by scaling or after an eviction. They serve nothing until they pass.
 func (r *run) verifyJoined(ctx context.Context) {
-	for sleep(ctx, time.Second) == nil {
+	changed := r.Gray.Changes(ctx)
+	for again := joinedEvery; ; {
 		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-time.After(again):
+		}
+		select {
+		case <-ctx.Done():
+			return
 		case r.verifying <- struct{}{}:
-		default:
-			continue
 		}
 		err := r.prove(r.Verifier.Gray(ctx))
 		<-r.verifying
@@ -171,6 +181,10 @@ func (r *run) verifyJoined(ctx context.Context) {
 		if errors.As(err, &f) && f.Fault == plan.FaultImage {
 			r.cancel(f)
 			return
+		}
+		again = joinedEvery
+		if err != nil {
+			again = time.Second
 		}
 	}
 }

@@ -383,9 +383,11 @@ func (w *world) upgrade(run string) *Upgrade {
 
 type grayPort struct{ w *world }
 
-func (g grayPort) Start(ctx context.Context, n int32) error   { return g.w.Start(ctx, n) }
-func (g grayPort) Scale(ctx context.Context, n int32) error   { return g.w.Scale(ctx, n) }
-func (g grayPort) Ready(ctx context.Context) error            { return g.w.Ready(ctx) }
+func (g grayPort) Start(ctx context.Context, n int32) error { return g.w.Start(ctx, n) }
+func (g grayPort) Scale(ctx context.Context, n int32) error { return g.w.Scale(ctx, n) }
+func (g grayPort) Ready(ctx context.Context) error          { return g.w.Ready(ctx) }
+func (g grayPort) Changes(context.Context) <-chan struct{}  { return nil }
+
 func (g grayPort) Digest(ctx context.Context) (string, error) { return g.w.Digest(ctx) }
 func (g grayPort) Delete(ctx context.Context) error           { return g.w.Delete(ctx) }
 
