@@ -41,10 +41,10 @@ type story struct {
 	kubeconfig string // "": the cluster's own, which may do everything
 }
 
-func newStory(t *testing.T, replicas int) *story {
+func newStory(t *testing.T, o e2e.Options) *story {
 	t.Helper()
 	cfg := clustertest.Config(t)
-	shop, err := e2e.NewShop(t.Context(), cfg, clustertest.Namespace(t, cfg), e2e.Options{Replicas: replicas})
+	shop, err := e2e.NewShop(t.Context(), cfg, clustertest.Namespace(t, cfg), o)
 	require.NoError(t, err)
 	before, err := shop.Snapshot(t.Context())
 	require.NoError(t, err)
@@ -84,7 +84,7 @@ func (s *story) unchanged() {
 
 func TestPlanAndStatusChangeNothing(t *testing.T) {
 	t.Parallel()
-	s := newStory(t, 2)
+	s := newStory(t, e2e.Options{Replicas: 2})
 	code, output := s.run("plan", quick...)
 	assert.Equal(t, 0, code, output)
 	for _, want := range []string{
@@ -110,7 +110,7 @@ func TestPlanAndStatusChangeNothing(t *testing.T) {
 
 func TestWhatIsWrongWithTheShopIsNamed(t *testing.T) {
 	t.Parallel()
-	s := newStory(t, 1)
+	s := newStory(t, e2e.Options{Replicas: 1, Cart: true})
 	refused := func(wants []string, flags ...string) {
 		t.Helper()
 		code, output := s.run("run", append(quick, flags...)...)
@@ -147,7 +147,7 @@ spec:
 
 func TestTheShippedRoleIsEnough(t *testing.T) {
 	t.Parallel()
-	s := newStory(t, 2)
+	s := newStory(t, e2e.Options{Replicas: 2})
 	s.shippedRole()
 	s.actAs(10 * time.Minute)
 	code, output := s.run("run", quick...)
@@ -176,7 +176,7 @@ func TestTheShippedRoleIsEnough(t *testing.T) {
 
 func TestARuleThatTheRoleLacksIsNamed(t *testing.T) {
 	t.Parallel()
-	s := newStory(t, 1)
+	s := newStory(t, e2e.Options{Replicas: 1})
 	s.shippedRole()
 	s.actAs(2 * time.Hour)
 	pods := `{apiGroups: [""], resources: ["pods/status"], verbs: ["patch"]}`
@@ -199,7 +199,7 @@ func TestARuleThatTheRoleLacksIsNamed(t *testing.T) {
 
 func TestWithoutTheGatewaysRole(t *testing.T) {
 	t.Parallel()
-	s := newStory(t, 1)
+	s := newStory(t, e2e.Options{Replicas: 1})
 	s.shippedRole()
 	s.actAs(2 * time.Hour)
 	require.NoError(t, s.Kube.RbacV1().RoleBindings("gateway").Delete(t.Context(), "gray-upgrade-gateway-"+s.Namespace, metav1.DeleteOptions{}))
@@ -226,7 +226,7 @@ func TestWithoutTheGatewaysRole(t *testing.T) {
 
 func TestAnImageOnHold(t *testing.T) {
 	t.Parallel()
-	s := newStory(t, 1)
+	s := newStory(t, e2e.Options{Replicas: 1})
 	digest := digestOf(t, "v2")
 	s.hold(plan.Hold{
 		Digest: digest, Image: e2e.Repository + ":v2", At: time.Now().UTC().Add(-time.Hour), Why: "gray answered 5xx to 3.4 %, limit 1 %",

@@ -44,7 +44,8 @@ func TestFaultyAPIServer(t *testing.T) {
 			proxy, err := StartProxy(s.Rest)
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = proxy.Close() })
-			unlucky, injected := dice(faultRate), atomic.Int32{}
+			throw, injected, begun := dice(faultRate), atomic.Int32{}, atomic.Bool{}
+			unlucky := func() bool { return begun.Load() && throw() }
 			if answers == nil {
 				proxy.After(func(Call) bool { return !hit(unlucky, &injected) })
 			} else {
@@ -57,8 +58,13 @@ func TestFaultyAPIServer(t *testing.T) {
 			}
 			flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"))
 			require.NoError(t, err)
-			code, output, err := s.RunTool(t.Context(), t.TempDir(), "run", quickly(image("v2"), flag)...)
+			tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"), flag)...)
 			require.NoError(t, err)
+			reaches(t, tool, "msg=begin") // the preflight changes nothing and gives up at once
+			begun.Store(true)
+			code, err := tool.Wait()
+			require.NoError(t, err)
+			output := tool.Output()
 			t.Logf("%d faults, exit code %d", injected.Load(), code)
 			assert.Positive(t, injected.Load())
 			assert.Contains(t, []int{0, 5}, code, output)

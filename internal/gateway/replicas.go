@@ -192,8 +192,12 @@ func (r *replicas) read(ctx context.Context, g seen, p replica) (reading, error)
 	if resp.StatusCode != http.StatusOK {
 		return reading{}, fmt.Errorf("status %d at port %d", resp.StatusCode, p.port)
 	}
+	text, err := g.plane.relevant(resp.Body, r.o.Target.Namespace)
+	if err != nil {
+		return reading{}, err
+	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	all, err := parser.TextToMetricFamilies(resp.Body)
+	all, err := parser.TextToMetricFamilies(text)
 	if err != nil {
 		return reading{}, err
 	}

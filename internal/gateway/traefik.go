@@ -1,7 +1,10 @@
 package gateway
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
+	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -97,10 +100,41 @@ type reading struct {
 	past   float64 // requests to production's Service that came by another route
 }
 
+// relevant keeps the lines of a replica's metrics that a reading takes something from. A gateway of many services writes
+// megabytes, and parsing costs more than reading. Every name of a service that counts holds its namespace.
+func (d dataPlane) relevant(metrics io.Reader, namespace string) (io.Reader, error) {
+	var kept bytes.Buffer
+	lines := bufio.NewReader(metrics)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if d.counts(line, []byte(namespace)) {
+			kept.Write(line)
+		}
+		if err == io.EOF {
+			return &kept, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (d dataPlane) counts(line, namespace []byte) bool {
+	name := bytes.TrimPrefix(bytes.TrimPrefix(line, []byte("# HELP ")), []byte("# TYPE "))
+	if bytes.HasPrefix(name, []byte(processStart)) {
+		return true
+	}
+	ours := bytes.HasPrefix(name, []byte(d.requests)) || bytes.HasPrefix(name, []byte(d.seconds))
+	return ours && (len(name) < len(line) || bytes.Contains(line, namespace))
+}
+
+// processStart is the metric by which a replica that began anew is known.
+const processStart = "process_start_time_seconds"
+
 // reading picks the two sides out of a replica's metrics.
 func (d dataPlane) reading(all map[string]*dto.MetricFamily, names func(string) (plan.Side, string, bool), past func(string) bool) reading {
 	r := reading{counts: map[string]count{}}
-	for _, m := range all["process_start_time_seconds"].GetMetric() {
+	for _, m := range all[processStart].GetMetric() {
 		r.began = m.GetGauge().GetValue()
 	}
 	for _, m := range all[d.requests].GetMetric() {

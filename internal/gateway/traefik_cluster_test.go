@@ -1,20 +1,15 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -283,46 +278,4 @@ func TestTraefikAccountRoute(t *testing.T) {
 	require.NoError(t, r.route.Remove(t.Context()))
 	_, err = r.route.routes().Get(t.Context(), r.route.accountName(), metav1.GetOptions{})
 	assert.ErrorContains(t, err, "not found")
-}
-
-// A replica that is stopped serves what it knew when it goes on: the weight is not confirmed, and the pod is named.
-func TestTraefikStoppedReplica(t *testing.T) {
-	r := newBehind(t)
-	r.users(t)
-	r.move(t, 20)
-	pod := slices.Sorted(maps.Keys(r.replicas(t)))[0]
-	pid := processOf(t, pod)
-	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
-	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
-	require.NoError(t, r.route.SetWeight(t.Context(), 0))
-	begin := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
-	defer cancel()
-	_, err := r.route.Confirm(ctx, 0)
-	t.Log(err)
-	require.ErrorIs(t, err, plan.ErrUnconfirmed)
-	assert.ErrorContains(t, err, "is not seen on 1 of 2 gateway replicas; pod gateway/"+pod)
-	assert.Less(t, time.Since(begin), 10*time.Second)
-
-	require.NoError(t, syscall.Kill(pid, syscall.SIGCONT))
-	_, err = r.route.Confirm(t.Context(), 0)
-	assert.NoError(t, err, "it goes on")
-}
-
-// processOf finds the process of a pod's container: they run in the cluster's own PID namespace, which is the test's.
-func processOf(t *testing.T, pod string) int {
-	t.Helper()
-	files, err := filepath.Glob("/proc/[0-9]*/environ")
-	require.NoError(t, err)
-	for _, file := range files {
-		environ, err := os.ReadFile(file)
-		if err != nil || !bytes.Contains(environ, []byte("HOSTNAME="+pod+"\x00")) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		require.NoError(t, err)
-		return pid
-	}
-	require.Fail(t, "no process of pod "+pod)
-	return 0
 }

@@ -25,8 +25,8 @@ func (s Sample) wider() float64 {
 // moment makes some, and the 99th percentile of 50 requests is one of them.
 const straySlow = 10
 
-// blatant is the share of requests over the bound from which slowness ends a step at once. Less is weighed at the
-// end of the step, against the whole of it.
+// blatant is the share of requests over the bound from which slowness ends a step at once, four times that against a
+// reference of another time. Less is weighed at the end of the step, against the whole of it.
 const blatant = 0.05
 
 // latency fails where the 99th percentile is over the absolute limit or, without one, over twice the reference's and
@@ -95,7 +95,7 @@ func (c Check) slow(s Sample, trial []Bucket, got reading, bound float64, versus
 	case n == endOfStep && slow < enough:
 		c.Verdict = Pass
 		c.Why += fmt.Sprintf("; %.0f of the %.0f slow answers it takes to blame the image", slow, math.Ceil(enough))
-	case slow < enough || n == manyLooks && slow <= blatant*got.total:
+	case slow < enough || n == manyLooks && slow <= s.wider()*blatant*got.total:
 		c.Verdict = Inconclusive
 		c.Why += "; too few to tell it from chance"
 	case got.over && got.seconds < bound:

@@ -328,6 +328,9 @@ func TestAtOnce(t *testing.T) {
 		{"5 % slow", func(s *Sample) { trialLatency(s, 950, 950, 1000, 1000) }, nil},
 		{"5.1 % slow", func(s *Sample) { trialLatency(s, 949, 949, 1000, 1000) }, []string{"p99"}},
 
+		{"20 % slow against the past", func(s *Sample) { trialLatency(s, 800, 800, 800, 1000); s.ReferenceIsPast = true }, nil},
+		{"20.1 % slow against the past", func(s *Sample) { trialLatency(s, 799, 799, 799, 1000); s.ReferenceIsPast = true }, []string{"p99"}},
+
 		{"no request where many are predicted", func(s *Sample) { seen(s, 0, 0, 4000, 0) }, nil},
 		{"memory waits for the end", func(s *Sample) { bytes(1000)(s, nil); cores(9)(s, nil) }, nil},
 	}
