@@ -459,7 +459,7 @@ func TestWhyNotReady(t *testing.T) {
 	args := func(args ...string) func(*config.Config) {
 		return func(c *config.Config) { c.Gray.Args = args }
 	}
-	short := func(c *config.Config) { c.PodTimeout = 6 * time.Second }
+	short := func(c *config.Config) { c.PodTimeout = 15 * time.Second }
 	for _, c := range []struct {
 		name  string
 		tool  *Cluster
@@ -470,22 +470,22 @@ func TestWhyNotReady(t *testing.T) {
 	}{
 		{
 			name: "the image is not there", tool: s.tool("v99"), fault: plan.FaultInfrastructure,
-			want: []string{"cannot get its image", repository + ":v99"}, most: 40 * time.Second,
+			want: []string{"cannot get its image", repository + ":v99"}, most: 2 * time.Minute,
 		},
 		{
 			name: "it crashes", tool: s.tool("v2", args("--mode=nonsense")), fault: plan.FaultImage,
-			want: []string{"ended with exit code 1 (Error)", "last log lines", "--mode=nonsense: must be production or gray"}, most: 30 * time.Second,
+			want: []string{"ended with exit code 1 (Error)", "last log lines", "--mode=nonsense: must be production or gray"}, most: 2 * time.Minute,
 		},
 		{
 			name: "it is never ready", tool: s.tool("v2", args(`--faults={"neverReady":true}`), short), fault: plan.FaultImage,
-			want: []string{"after 6s", "runs but is not ready", "Readiness probe failed", "last log lines"}, most: 15 * time.Second,
+			want: []string{"after 15s", "runs but is not ready", "Readiness probe failed", "last log lines"}, most: time.Minute,
 		},
 		{
 			name: "there is no room", tool: s.tool("v2", short), fault: plan.FaultInfrastructure,
 			setup: func() {
 				s.update("web", func(d *appsv1.Deployment) { d.Spec.Template.Spec.NodeSelector = map[string]string{"nowhere": "yes"} })
 			},
-			want: []string{"cannot be scheduled", "after 6s"}, most: 15 * time.Second,
+			want: []string{"cannot be scheduled", "after 15s"}, most: time.Minute,
 		},
 		{
 			name: "the quota is used up", tool: s.tool("v2"), fault: plan.FaultInfrastructure,
@@ -493,7 +493,7 @@ func TestWhyNotReady(t *testing.T) {
 				s.update("web", func(d *appsv1.Deployment) { d.Spec.Template.Spec.NodeSelector = nil })
 				clustertest.Apply(t, s.rest, fmt.Sprintf("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: small, namespace: %s}\nspec: {hard: {pods: \"1\"}}\n", s.namespace))
 			},
-			want: []string{"pods cannot be created", "exceeded quota: small"}, most: 40 * time.Second,
+			want: []string{"pods cannot be created", "exceeded quota: small"}, most: 2 * time.Minute,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

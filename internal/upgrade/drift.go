@@ -47,10 +47,9 @@ func (r *run) drift(ctx context.Context) *plan.Failure {
 	r.mu.Lock()
 	wrote, rolled := r.wrote, r.rolled
 	r.mu.Unlock()
-	route := "HTTPRoute " + r.Target.Namespace + "/" + r.Target.Route
 	switch {
 	case wrote != moving && weight != wrote:
-		return plan.Failf(plan.FaultInfrastructure, route, "the weight in the route is %d, and this run wrote %d: somebody else changed it", weight, wrote)
+		return r.foreignWeight(weight, wrote)
 	case weight > 0 && o.Gray.Ready == 0:
 		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.GrayService(), "gray has no ready endpoint at weight %d", weight)
 	case rolled && o.Production.Template == plan.Baseline:
@@ -61,4 +60,9 @@ func (r *run) drift(ctx context.Context) *plan.Failure {
 			"production's pod template was changed by somebody else meanwhile (image %s): it is not overwritten", o.Production.Image)
 	}
 	return nil
+}
+
+func (r *run) foreignWeight(now, wrote int) *plan.Failure {
+	return plan.Failf(plan.FaultInfrastructure, "HTTPRoute "+r.Target.Namespace+"/"+r.Target.Route,
+		"the weight in the route is %d, and this run wrote %d: somebody else changed it", now, wrote)
 }

@@ -185,3 +185,41 @@ func TestGrayGrowsWithProduction(t *testing.T) {
 		assert.Equal(t, []int32{6}, sizes)
 	})
 }
+
+// swung is a route whose weight somebody else changes at the end of the wait for a side's silence, once.
+type swung struct {
+	*world
+	side plan.Side
+	to   int
+}
+
+func (s *swung) Silent(ctx context.Context, side plan.Side, quiet time.Duration) error {
+	err := s.world.Silent(ctx, side, quiet)
+	if side == s.side {
+		s.mu.Lock()
+		s.weight, s.side = s.to, ""
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// TestTheWeightIsChangedRightBeforeAWriteThatRestsOnIt: production is not rolled under users, gray is not removed under them.
+func TestTheWeightIsChangedRightBeforeAWriteThatRestsOnIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		u := w.upgrade("1")
+		u.Gateway = &swung{w, plan.Production, 50}
+		story := u.Run(t.Context())
+		assert.Equal(t, plan.Closed, story.Outcome, "%+v", story.Failure)
+		assert.Contains(t, story.Failure.What, "the weight in the route is 50, and this run wrote 100")
+		assert.NotContains(t, w.log, "roll")
+		home(t, w, "sha256:old")
+
+		w = newWorld()
+		u = w.upgrade("1")
+		u.Gateway = &swung{w, plan.Gray, 20}
+		story = u.Run(t.Context())
+		assert.Equal(t, plan.Promoted, story.Outcome, "%+v", story.Failure)
+		home(t, w, "sha256:new")
+	})
+}

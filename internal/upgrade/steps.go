@@ -142,11 +142,23 @@ func (r *run) lacking(s plan.Step, o plan.Observed) error {
 
 // roll makes production run the new template. From then on another one on it is somebody else's doing.
 func (r *run) roll(ctx context.Context) error {
+	if err := r.still(ctx, 100); err != nil {
+		return err
+	}
 	err := r.Cluster.Roll(ctx)
 	r.mu.Lock()
 	r.rolled = err == nil
 	r.mu.Unlock()
 	return err
+}
+
+// still makes sure, right before a write that rests on it, that the route says what this run wrote last.
+func (r *run) still(ctx context.Context, weight int) error {
+	now, err := r.Gateway.Weight(ctx)
+	if err != nil || now == weight {
+		return err
+	}
+	return r.foreignWeight(now, weight)
 }
 
 // watch lets the time of a step pass and returns its verdict. Findings end it at once through ctx. Missing evidence
@@ -262,6 +274,9 @@ func (r *run) silence(ctx context.Context, s plan.Step) error {
 // this), then the marks on the user's objects: that it is promoted is known to the last.
 func (r *run) removeGray(ctx context.Context) error {
 	r.stopWatch()
+	if err := r.still(ctx, 0); err != nil {
+		return err
+	}
 	for _, act := range []func(context.Context) error{r.Scaling.Unpin, r.Gateway.Remove, r.Gray.Delete, r.Watchdog.Stop, r.Cluster.Clean} {
 		if err := act(ctx); err != nil {
 			return err

@@ -258,7 +258,12 @@ func (w *world) Silent(ctx context.Context, side plan.Side, quiet time.Duration)
 }
 
 func (w *world) Remove(ctx context.Context) error {
-	return w.write(ctx, "remove rules", func() { w.weight, w.edited = 0, false })
+	return w.write(ctx, "remove rules", func() {
+		if w.weight > 0 {
+			w.faults = append(w.faults, errors.New("gray was taken out of the route while it has users"))
+		}
+		w.weight, w.edited = 0, false
+	})
 }
 
 func (w *world) Gray(ctx context.Context) ([]plan.Proof, error) {
