@@ -85,6 +85,7 @@ func wire(ctx context.Context, c config.Config, host *ci.Host, log *slog.Logger)
 		Progress: progress{host: host, folder: c.Evidence, log: log}, Evidence: evidence, Log: log,
 		Preflight: preflight(cl, c, sides, route, verifier),
 		KeepLogs:  func(context.Context) error { return nil },
+		Joined:    sides.GrayChanges,
 	}
 	if a.evidence != nil {
 		a.KeepLogs = keepLogs(c, sides)

@@ -145,8 +145,8 @@ func (c *Cluster) changesOfGray(ctx context.Context) <-chan struct{} {
 	return c.changes(ctx, c.target.GrayDeployment(), c.target.GrayService(), c.graySelector())
 }
 
-// Changes tells of every change to gray pods until ctx ends. Several changes may be told once.
-func (c *Cluster) Changes(ctx context.Context) <-chan struct{} {
+// GrayChanges tells of every change to gray pods until ctx ends. Several changes may be told once.
+func (c *Cluster) GrayChanges(ctx context.Context) <-chan struct{} {
 	out := make(chan struct{}, 1)
 	go follow(ctx, out, c.watchPods(c.graySelector()))
 	return out

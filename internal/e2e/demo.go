@@ -47,7 +47,7 @@ const badness = `{"errorShare":0.3,"onlyVersion":"v3"}`
 func Demo(ctx context.Context, cfg *rest.Config, out io.Writer, o DemoOptions) (r DemoReport, err error) {
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
 	say("a shop of 4 pods behind the gateway, version v1; pods end at once on SIGTERM")
-	s, err := NewShop(ctx, cfg, o.Namespace, Options{Replicas: 4, Cart: true, Args: []string{fmt.Sprintf("--name-version=%t", o.NameVersion), "--access-log=false"}})
+	s, err := NewShop(ctx, cfg, o.Namespace, Options{Replicas: 4, Cart: true, Args: []string{fmt.Sprintf("--name-version=%t", o.NameVersion)}})
 	if err != nil {
 		return r, err
 	}

@@ -90,7 +90,7 @@ func (s *Shop) objects(o Options) string {
 	if o.Replicas == 0 {
 		o.Replicas = 3
 	}
-	args, objects := []string{"--role=web"}, webObjects
+	args, objects := []string{"--role=web", "--access-log=false"}, webObjects
 	if o.Cart {
 		args, objects = append(args, "--cart-url=http://$(CART_SERVICE_HOST)"), cartObjects+"---\n"+webObjects
 	}

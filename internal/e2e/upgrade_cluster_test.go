@@ -296,20 +296,15 @@ func TestRerunOfAFinishedAndOfAKilledRun(t *testing.T) {
 	t.Parallel()
 	s, before := shopFor(t, Options{Replicas: 1})
 	run := runs(t, s)
+	// A killed run is brought home by the next one, which then goes on.
+	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=30s", forwarded)...)
+	require.NoError(t, tool.Signal(syscall.SIGKILL))
+	_, err := tool.Wait()
+	require.Error(t, err)
 	run(0, image("v2"), forwarded)
 	atHome(t, s, before, "v2")
 	assert.Contains(t, run(0, image("v2")), "unchanged")
 	atHome(t, s, before, "v2")
-
-	// A killed run is brought home by the next one, which then goes on.
-	tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v3"), "--step-duration=30s", forwarded)...)
-	require.NoError(t, err)
-	reaches(t, tool, "watch gray at weight 20")
-	require.NoError(t, tool.Signal(syscall.SIGKILL))
-	_, err = tool.Wait()
-	require.Error(t, err)
-	run(0, image("v3"))
-	atHome(t, s, before, "v3")
 }
 
 func TestRerunOfARolledBackRunIsRefusedUntilTheOfflineTest(t *testing.T) {

@@ -34,8 +34,6 @@ type Gray interface {
 	Ready(ctx context.Context) error
 	// Digest returns the one image digest that all gray pods run.
 	Digest(ctx context.Context) (string, error)
-	// Changes tells of changes to gray pods until ctx ends; several may be told once.
-	Changes(ctx context.Context) <-chan struct{}
 	// Delete removes every gray object and returns when the pods are gone.
 	Delete(ctx context.Context) error
 }

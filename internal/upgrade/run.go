@@ -162,7 +162,7 @@ const joinedEvery = 5 * time.Second
 
 // verifyJoined verifies gray pods that join later, by scaling or after an eviction. They serve nothing until they pass.
 func (r *run) verifyJoined(ctx context.Context) {
-	changed := r.Gray.Changes(ctx)
+	changed := r.Joined(ctx)
 	for again := joinedEvery; ; {
 		select {
 		case <-ctx.Done():
@@ -170,13 +170,7 @@ func (r *run) verifyJoined(ctx context.Context) {
 		case <-changed:
 		case <-time.After(again):
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case r.verifying <- struct{}{}:
-		}
-		err := r.prove(r.Verifier.Gray(ctx))
-		<-r.verifying
+		err := r.provePods(ctx)
 		var f *plan.Failure
 		if errors.As(err, &f) && f.Fault == plan.FaultImage {
 			r.cancel(f)

@@ -35,14 +35,7 @@ func (r *run) grow(ctx context.Context, s plan.Step) error {
 // verifyGray proves every gray pod that is not proven yet, makes sure that all run the same digest, and waits until all
 // of them serve.
 func (r *run) verifyGray(ctx context.Context) error {
-	select {
-	case r.verifying <- struct{}{}:
-	case <-ctx.Done():
-		return cause(ctx) // whoever verifies now may take long: a close does not wait for it
-	}
-	err := r.prove(r.Verifier.Gray(ctx))
-	<-r.verifying
-	if err != nil {
+	if err := r.provePods(ctx); err != nil {
 		return err
 	}
 	digest, err := r.Gray.Digest(ctx)
@@ -54,6 +47,17 @@ func (r *run) verifyGray(ctx context.Context) error {
 			"gray began with digest %s and now runs %s: the tag %s was moved meanwhile; give the image by digest", r.record.Digest, digest, r.record.Image)
 	}
 	return r.Gray.Ready(ctx)
+}
+
+// provePods proves every gray pod that has not passed as it is now.
+func (r *run) provePods(ctx context.Context) error {
+	select {
+	case r.verifying <- struct{}{}:
+	case <-ctx.Done():
+		return cause(ctx) // whoever verifies now may take long: a close does not wait for it
+	}
+	defer func() { <-r.verifying }()
+	return r.prove(r.Verifier.Gray(ctx))
 }
 
 // prove adds proofs to the story.
@@ -71,6 +75,11 @@ func (r *run) prove(proofs []plan.Proof, err error) error {
 // which knows when there is no better side).
 func (r *run) shift(ctx context.Context, s plan.Step) error {
 	if s.Phase != plan.PhaseClose {
+		if s.Weight > r.weight {
+			if err := r.provePods(ctx); err != nil { // one may have restarted since it passed
+				return err
+			}
+		}
 		if err := r.maySend(ctx, s); err != nil {
 			return err
 		}

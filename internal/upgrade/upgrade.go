@@ -27,6 +27,8 @@ type Upgrade struct {
 	Preflight func(ctx context.Context) (warnings []string, guarded bool, err error)
 	// KeepLogs puts gray's logs where people find them, before gray goes.
 	KeepLogs func(ctx context.Context) error
+	// Joined tells of changes to gray's pods until ctx ends; several may be told once.
+	Joined func(ctx context.Context) <-chan struct{}
 
 	Cluster  Cluster
 	Gray     Gray

@@ -381,6 +381,7 @@ func (w *world) upgrade(run string) *Upgrade {
 		From:      "shop:v1",
 		Preflight: func(context.Context) ([]string, bool, error) { return nil, w.guarded, nil },
 		KeepLogs:  func(context.Context) error { return nil },
+		Joined:    func(context.Context) <-chan struct{} { return nil }, // the tick has to do
 		Cluster:   w, Gray: grayPort{w}, Scaling: w, Watchdog: guardPort{w}, Gateway: w, Verifier: w, Watcher: w, Store: w,
 		Progress: quiet{}, Evidence: quiet{}, Log: slog.New(slog.DiscardHandler),
 	}
@@ -388,11 +389,9 @@ func (w *world) upgrade(run string) *Upgrade {
 
 type grayPort struct{ w *world }
 
-func (g grayPort) Start(ctx context.Context, n int32) error { return g.w.Start(ctx, n) }
-func (g grayPort) Scale(ctx context.Context, n int32) error { return g.w.Scale(ctx, n) }
-func (g grayPort) Ready(ctx context.Context) error          { return g.w.Ready(ctx) }
-func (g grayPort) Changes(context.Context) <-chan struct{}  { return nil }
-
+func (g grayPort) Start(ctx context.Context, n int32) error   { return g.w.Start(ctx, n) }
+func (g grayPort) Scale(ctx context.Context, n int32) error   { return g.w.Scale(ctx, n) }
+func (g grayPort) Ready(ctx context.Context) error            { return g.w.Ready(ctx) }
 func (g grayPort) Digest(ctx context.Context) (string, error) { return g.w.Digest(ctx) }
 func (g grayPort) Delete(ctx context.Context) error           { return g.w.Delete(ctx) }
 

@@ -133,6 +133,20 @@ func TestGrayPodThatRestartsIsAskedAgain(t *testing.T) {
 	assert.Equal(t, []string{"g1"}, w.verified())
 }
 
+// TestGrayPodThatRestartsAfterItPassed: its proof was that of another process.
+func TestGrayPodThatRestartsAfterItPassed(t *testing.T) {
+	w := newWorld(t).add(plan.Gray, "g1", shop)
+	v := w.verifier([]config.Account{alice}, signIn)
+	for restarts, want := range []int{1, 1, 0} {
+		proofs, err := v.Gray(t.Context())
+		require.NoError(t, err)
+		assert.Len(t, proofs, want)
+		if restarts == 0 {
+			w.edit("g1", func(p *Pod) { p.Restarts++ })
+		}
+	}
+}
+
 func TestGrayPodThatIsGoneIsNotTheImage(t *testing.T) {
 	w := newWorld(t)
 	w.add(plan.Gray, "g1", shop).add(plan.Production, "p1", shop)

@@ -67,9 +67,10 @@ type Verifier struct {
 	secrets   []string
 	mask      mask
 	marking   sync.Mutex
-	retry     time.Duration // between the two tries of a request that got no answer
-	reach     time.Duration // how long a connection to a pod may take, beyond the time of the check
-	routeWait time.Duration // how long a new account route may take to be served
+	proven    map[string]int32 // by UID: restarts of a pod when it passed; guarded by marking
+	retry     time.Duration    // between the two tries of a request that got no answer
+	reach     time.Duration    // how long a connection to a pod may take, beyond the time of the check
+	routeWait time.Duration    // how long a new account route may take to be served
 
 	mu      sync.Mutex
 	turn    int            // which pods the next round of probes begins with
@@ -92,7 +93,7 @@ func New(o Options) *Verifier {
 		secrets = valuesOf(o.Accounts)
 	}
 	return &Verifier{
-		Options: o, secrets: secrets, mask: newMask(secrets), missing: map[string]int{},
+		Options: o, secrets: secrets, mask: newMask(secrets), missing: map[string]int{}, proven: map[string]int32{},
 		retry: time.Second, reach: 15 * time.Second, routeWait: 20 * time.Second,
 	}
 }
@@ -101,8 +102,8 @@ func New(o Options) *Verifier {
 const maxRounds = 5
 
 // Gray verifies every gray pod whose containers are ready and that has not passed yet, each on its own, and opens the
-// gate of those that pass. Without a check for gray, readiness is the proof. A pod that restarts while it is asked is
-// asked again; one that is gone by the end is not held against the image; one whose containers are not ready yet is left
+// gate of those that pass. Without a check for gray, readiness is the proof. A pod that restarts while it is asked, or
+// after it passed, is asked again; one that is gone by the end is not held against the image; one whose containers are not ready yet is left
 // for the next call: its gate is closed.
 //
 // A *plan.Failure lists every pod that failed: FaultImage where production passes the same request in the same moment (or,
@@ -121,7 +122,7 @@ func (v *Verifier) Gray(ctx context.Context) ([]plan.Proof, error) {
 	var proofs []plan.Proof
 	marked := map[string]bool{} // by UID: a list may be older than a mark
 	for range maxRounds {
-		todo := slices.DeleteFunc(slices.Clone(pods), func(p Pod) bool { return p.Verified || marked[p.UID] || !p.Ready })
+		todo := slices.DeleteFunc(slices.Clone(pods), func(p Pod) bool { return !p.Ready || v.stands(p, marked) })
 		if len(todo) == 0 {
 			return proofs, someVerified(pods, marked)
 		}
@@ -144,6 +145,12 @@ func (v *Verifier) Gray(ctx context.Context) ([]plan.Proof, error) {
 	return proofs, plan.Failf(plan.FaultInfrastructure, "", "gray pods come and restart faster than they can be verified: %d rounds were not enough", maxRounds)
 }
 
+// stands says that a pod has passed, and that its containers are still those that did, as far as this process knows.
+func (v *Verifier) stands(p Pod, marked map[string]bool) bool {
+	restarts, known := v.proven[p.UID]
+	return (p.Verified || marked[p.UID]) && (!known || restarts == p.Restarts)
+}
+
 // settle opens the gate of every pod that passed and has not restarted since (these it adds to marked), and says why at
 // those that failed.
 func (v *Verifier) settle(ctx context.Context, results []result, now []Pod, marked map[string]bool) error {
@@ -156,7 +163,7 @@ func (v *Verifier) settle(ctx context.Context, results []result, now []Pod, mark
 		if err := v.Mark(ctx, pod.Name, ok, message); err != nil {
 			return fmt.Errorf("mark pod %s: %w", pod.Name, err)
 		}
-		marked[pod.UID] = ok
+		marked[pod.UID], v.proven[pod.UID] = ok, pod.Restarts
 		v.Log.Info("verified", "pod", pod.Name, "side", plan.Gray, "pass", ok)
 	}
 	if failure != nil {
