@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ type clients struct {
 
 // connect reads the kubeconfig, or takes the pod's ServiceAccount. It sends nothing yet. Without any of them it is a
 // *plan.Failure with FaultInput.
-func connect(c config.Config) (clients, error) {
+func connect(c config.Config, log *slog.Logger) (clients, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = c.Kubeconfig
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.Context})
@@ -43,6 +44,7 @@ func connect(c config.Config) (clients, error) {
 	}
 	// client-go's default of 5 requests a second would make a close wait for its own client.
 	rc.QPS, rc.Burst, rc.UserAgent = 100, 200, "gray-upgrade/"+version
+	rc.Wrap(patient(log))
 	kube, kubeErr := kubernetes.NewForConfig(rc)
 	dyn, dynErr := dynamic.NewForConfig(rc)
 	if err := errors.Join(kubeErr, dynErr); err != nil {

@@ -31,7 +31,7 @@ func watchdogCommand(ctx context.Context, args []string, w world) int {
 	if s == nil {
 		return code
 	}
-	cl, err := connect(s.config)
+	cl, err := connect(s.config, s.log)
 	if err != nil {
 		return s.refuse(err)
 	}

@@ -52,7 +52,7 @@ type app struct {
 
 // wire finds the objects of the upgrade and connects the parts. It only reads.
 func wire(ctx context.Context, c config.Config, host *ci.Host, log *slog.Logger) (*app, error) {
-	cl, err := connect(c)
+	cl, err := connect(c, log)
 	if err != nil {
 		return nil, err
 	}
