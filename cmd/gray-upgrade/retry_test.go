@@ -16,6 +16,7 @@ import (
 
 // TestPatient: a read that is answered with a 500 once is repeated, a write is not, nor is what is no fault of the server.
 func TestPatient(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		method string
