@@ -9,7 +9,7 @@ import (
 
 // lookEvery is the time between two looks at the world while gray has users: a look is a dozen requests to the API server.
 const (
-	lookEvery = 5 * time.Second
+	lookEvery = 2 * time.Second
 	lookSoon  = time.Second // after a look that found something
 )
 
