@@ -51,21 +51,21 @@ type scenario struct {
 	before  []int   // exit codes of runs that come first, undisturbed
 	code    int     // exit code of the undisturbed run
 	version string  // that production ends on
-	few     []point // tried by make test, where there are any; make crash tries every point of every scenario
+	few     []point // tried by make test; make crash tries every point of every scenario
 }
 
 var scenarios = []scenario{
 	{name: "clean", flags: quickly(image("v2")), code: 0, version: "v2"},
 	{name: "anomaly at a middle weight", flags: quickly(image("v2"), "--step-duration=20s"), faultAt: 1, code: 1, version: "v1", few: []point{{16, killedAfter}}},
 	{name: "anomaly at 100", flags: quickly(image("v2"), "--step-duration=20s"), faultAt: 2, code: 1, version: "v1"},
-	{name: "production never gets ready", flags: quickly(image("v2"), `--production-env=APP_FAULTS={"neverReady":true}`, "--pod-timeout=20s"), code: 1, version: "v1", few: []point{{32, answerLost}}},
-	{name: "an account fails", flags: quickly(image("v2"), "--gray-env=APP_FAULTS="+badAccount, "--config=testdata/account.yaml"), code: 1, version: "v1", few: []point{{8, killedAfter}}},
+	{name: "production never gets ready", flags: quickly(image("v2"), `--production-env=APP_FAULTS={"neverReady":true}`, "--pod-timeout=20s"), code: 1, version: "v1"},
+	{name: "an account fails", flags: quickly(image("v2"), "--gray-env=APP_FAULTS="+badAccount, "--config=testdata/account.yaml"), code: 1, version: "v1"},
 	{name: "a held image", flags: quickly(image("v2"), "--gray-env=APP_FAULTS="+badAccount, "--config=testdata/account.yaml"), before: []int{1}, code: 3, version: "v1"},
 }
 
 // TestKilledAtEveryWrite ends the tool at its writes to the API server, runs it again as CI would, and expects the end that
 // an undisturbed run reaches, or a closed state with no hold. After every write of every run it looks at the cluster. It
-// tries a few points; CRASH=all (make crash) tries all of them and prints how many held.
+// tries one; CRASH=all (make crash) tries all of them and prints how many held.
 func TestKilledAtEveryWrite(t *testing.T) {
 	t.Parallel()
 	clustertest.Config(t)

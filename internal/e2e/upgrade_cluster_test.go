@@ -73,19 +73,6 @@ func atHome(t *testing.T, s *Shop, before map[string]string, version string) {
 	assert.Empty(t, pods, "gray pods are left")
 }
 
-func TestDemoWithAShopThatNamesNoVersion(t *testing.T) {
-	cfg := clustertest.Config(t)
-	o := DemoOptions{Namespace: "demo-unnamed-" + strconv.Itoa(os.Getpid()), Rate: 200, Requests: 20_000, Folder: t.TempDir()}
-	r, err := Demo(t.Context(), cfg, testWriter{t}, o)
-	require.NoError(t, err, r.GoodOutput+r.BadOutput)
-	if !r.Print(testWriter{t}, o) {
-		t.Errorf("a bar is not met\n%s\n%s", r.GoodOutput, r.BadOutput)
-	}
-	summary, err := os.ReadFile(r.BadSummary)
-	require.NoError(t, err)
-	assert.Contains(t, string(summary), "offline")
-}
-
 func TestOneGrayPodThatFailsItsAccount(t *testing.T) {
 	t.Parallel()
 	s, before := shopFor(t, Options{Replicas: 2})

@@ -142,7 +142,7 @@ func (s *Shop) versions(t *testing.T) []string {
 	return []string{route.GetResourceVersion(), lease.ResourceVersion, d.ResourceVersion}
 }
 
-// TestWatchdogThatIsDeletedIsReplaced: the weight does not rise before another one stands by, and the run ends well.
+// TestWatchdogThatIsDeletedIsReplaced: the weight does not rise before another one stands by, and then it does.
 func TestWatchdogThatIsDeletedIsReplaced(t *testing.T) {
 	t.Parallel()
 	s, before := watchedShop(t, Options{Replicas: 1})
@@ -166,16 +166,18 @@ func TestWatchdogThatIsDeletedIsReplaced(t *testing.T) {
 		}
 		return true
 	}, time.Minute, 50*time.Millisecond, "the watchdog is not replaced")
+	reaches(t, tool, "watch gray at weight 100")
+	require.NoError(t, tool.Signal(syscall.SIGTERM))
 	code, err := tool.Wait()
 	require.NoError(t, err)
-	require.Equal(t, 0, code, tool.Output())
+	require.Equal(t, 130, code, tool.Output())
 	for _, w := range route.Weights() {
 		if w.Percent > 20 {
 			assert.False(t, w.At.Before(second), "weight %d at %s, the second watchdog was ready at %s", w.Percent, w.At, second)
 		}
 	}
 	watchdogGone(t, s)
-	atHome(t, s, before, "v2")
+	atHome(t, s, before, "v1")
 }
 
 func TestWatchdogIsMissing(t *testing.T) {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,7 +34,7 @@ func TestGrayIsTakenAway(t *testing.T) {
 			s, before := shopFor(t, Options{Replicas: 1})
 			load, err := s.StartLoad(t.TempDir(), 40)
 			require.NoError(t, err)
-			tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"), "--step-duration=20s")...)
+			tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"), "--step-duration=8s")...)
 			require.NoError(t, err)
 			reaches(t, tool, "watch gray at weight 20")
 			time.Sleep(time.Second) // users are on gray
@@ -97,10 +98,11 @@ func TestTwoServicesOfOneRoute(t *testing.T) {
 	}
 }
 
-// TestAScalerAndABudget upgrades a service with both: they are as before at the end.
-func TestAScalerAndABudget(t *testing.T) {
+// TestUsersAScalerAndABudget upgrades a service that has all three, and names no version in its answers: no request is
+// lost, and scaler and budget are as before at the end.
+func TestUsersAScalerAndABudget(t *testing.T) {
 	t.Parallel()
-	s, _ := shopFor(t, Options{Replicas: 2})
+	s, _ := shopFor(t, Options{Replicas: 2, Args: []string{"--name-version=false"}})
 	scalers := s.Kube.AutoscalingV2().HorizontalPodAutoscalers(s.Namespace)
 	_, err := scalers.Create(t.Context(), &autoscalingv2.HorizontalPodAutoscaler{
 		ObjectMeta: metav1.ObjectMeta{Name: "web"},
@@ -118,6 +120,8 @@ func TestAScalerAndABudget(t *testing.T) {
 	require.NoError(t, err)
 	before, err := s.Snapshot(t.Context())
 	require.NoError(t, err)
+	load, err := s.StartLoad(t.TempDir(), 50)
+	require.NoError(t, err)
 	tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"))...)
 	require.NoError(t, err)
 	reaches(t, tool, "watch gray at weight 20")
@@ -127,5 +131,10 @@ func TestAScalerAndABudget(t *testing.T) {
 	code, err := tool.Wait()
 	require.NoError(t, err)
 	assert.Equal(t, 0, code, tool.Output())
+	users, answers, err := load.Stop()
+	require.NoError(t, err)
+	assert.Zero(t, users.Lost, "of %d requests: %v", users.Requests, users.Whys)
+	assert.Zero(t, users.Requests-users.Codes["200"], "%v", users.Codes)
+	assert.True(t, slices.ContainsFunc(answers, func(a Answer) bool { return a.Side == "gray" }), "no user met gray: it shows nothing")
 	atHome(t, s, before, "v2")
 }

@@ -1,5 +1,6 @@
-// Demo upgrades the shop on the embedded cluster under load: a good version is promoted, a bad one is thrown out. It
-// prints what users met, and fails where a bar is not met. make demo runs it.
+// Demo upgrades the shop on the embedded cluster under load: a good version is promoted, a bad one is thrown out;
+// once where the shop names its version in its answers, once where it does not. It prints what users met, and fails where a
+// bar is not met. make demo runs it.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/e2e"
@@ -30,11 +32,25 @@ func demo(ctx context.Context) error {
 		return err
 	}
 	cfg.QPS, cfg.Burst = 100, 200
-	folder, err := os.MkdirTemp("", "gray-upgrade-demo-")
-	if err != nil {
+	for _, names := range []bool{true, false} {
+		if err := upgradeTwice(ctx, cfg, names); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// upgradeTwice runs the demo on a shop that names its version in its answers, or on one that does not.
+func upgradeTwice(ctx context.Context, cfg *rest.Config, names bool) error {
+	o := e2e.DemoOptions{Namespace: "demo", NameVersion: names, Rate: 200, Requests: 20_000}
+	if !names {
+		o.Namespace = "demo-unnamed"
+		fmt.Print("\nthe same again, with a shop that names no version in its answers\n\n")
+	}
+	var err error
+	if o.Folder, err = os.MkdirTemp("", "gray-upgrade-demo-"); err != nil {
 		return err
 	}
-	o := e2e.DemoOptions{Namespace: "demo", NameVersion: true, Rate: 200, Requests: 20_000, Folder: folder}
 	r, err := e2e.Demo(ctx, cfg, os.Stdout, o)
 	if err != nil {
 		return fmt.Errorf("%w\n%s%s", err, r.GoodOutput, r.BadOutput)
