@@ -37,7 +37,7 @@ func Clean(s string) string {
 
 // maxLooked is how many bytes of a text are looked at, far more than are printed: cleaning all that a pod may write would
 // take seconds.
-const maxLooked = 1 << 20
+const maxLooked = 256 << 10
 
 // Line is Clean in one line of at most limit bytes, cut with a … at the end.
 func Line(s string, limit int) string {
