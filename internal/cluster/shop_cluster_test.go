@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -37,7 +38,7 @@ metadata:
   namespace: NAMESPACE
   labels: {app: web}
 spec:
-  replicas: 3
+  replicas: REPLICAS
   selector: {matchLabels: {app: web}}
   template:
     metadata: {labels: {app: web}}
@@ -70,7 +71,7 @@ kind: HorizontalPodAutoscaler
 metadata: {name: web, namespace: NAMESPACE}
 spec:
   scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
-  minReplicas: 2
+  minReplicas: LEAST
   maxReplicas: 5
   metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}]
 `
@@ -84,14 +85,17 @@ type shop struct {
 	fence     atomic.Int64
 }
 
-func newShop(t *testing.T) *shop {
+// newShop makes a shop of that many pods; its HPA would bear one less.
+func newShop(t *testing.T, replicas int) *shop {
 	t.Helper()
 	cfg := clustertest.Config(t)
 	kube, err := kubernetes.NewForConfig(cfg)
 	require.NoError(t, err)
 	s := &shop{t: t, rest: cfg, kube: kube, namespace: clustertest.Namespace(t, cfg)}
 	s.fence.Store(1)
-	clustertest.Apply(t, cfg, strings.ReplaceAll(shopYAML, "NAMESPACE", s.namespace))
+	clustertest.Apply(t, cfg, strings.NewReplacer(
+		"NAMESPACE", s.namespace, "REPLICAS", strconv.Itoa(replicas), "LEAST", strconv.Itoa(max(1, replicas-1)),
+	).Replace(shopYAML))
 	require.Eventually(t, func() bool {
 		o, err := s.tool("v2").Observe(t.Context())
 		return err == nil && o.Production.Whole
@@ -208,7 +212,7 @@ func (s *shop) observe(c *Cluster) plan.Observed {
 // TestThereAndBack is the life of gray with exactly the permissions that Rules names: up, rolled, undone, gone.
 func TestThereAndBack(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	s := newShop(t, 3)
 	before := s.state()
 	c := s.toolAs(s.asTool(), "v2")
 	ctx := t.Context()
@@ -291,7 +295,7 @@ func TestThereAndBack(t *testing.T) {
 // TestPromoted: what stays after a promotion is the image, production parameters and nothing else.
 func TestPromoted(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	s := newShop(t, 1)
 	c := s.tool("v3")
 	ctx := t.Context()
 	before := s.deployment("web")
@@ -329,7 +333,7 @@ func sortOps(ops []Op) []Op {
 // TestStartAgain: a gray Deployment that is right is kept, one that is not is replaced, one that is not ours stays.
 func TestStartAgain(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	s := newShop(t, 1)
 	ctx := t.Context()
 	c := s.tool("v2")
 	require.NoError(t, c.Start(ctx, 2))
@@ -360,7 +364,7 @@ func TestStartAgain(t *testing.T) {
 // TestForeignTemplate: what somebody else writes on production's template is never overwritten.
 func TestForeignTemplate(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	s := newShop(t, 1)
 	ctx := t.Context()
 	c := s.tool("v2")
 	require.NoError(t, c.Start(ctx, 1))
@@ -389,7 +393,7 @@ func TestForeignTemplate(t *testing.T) {
 // TestFence: a holder whose number is old writes nothing, and says so.
 func TestFence(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	s := newShop(t, 2)
 	ctx := t.Context()
 	c := s.tool("v2")
 	s.fence.Store(7)
@@ -418,7 +422,7 @@ func TestFence(t *testing.T) {
 
 // TestWritesAmongOthers: somebody else writes the same object several times a second, and neither's change is lost.
 func TestWritesAmongOthers(t *testing.T) {
-	s := newShop(t)
+	s := newShop(t, 1)
 	c := s.tool("v2")
 	require.NoError(t, c.Start(t.Context(), 1))
 	s.verify(c)
@@ -455,7 +459,7 @@ func TestWritesAmongOthers(t *testing.T) {
 // waiting on is pointless.
 func TestWhyNotReady(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	s := newShop(t, 1)
 	args := func(args ...string) func(*config.Config) {
 		return func(c *config.Config) { c.Gray.Args = args }
 	}
@@ -519,7 +523,7 @@ func TestWhyNotReady(t *testing.T) {
 // TestRollOfABadImage: production's new pods crash; the roll says so early, and the way back leads home.
 func TestRollOfABadImage(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	s := newShop(t, 1)
 	ctx := t.Context()
 	before := s.state()
 	c := s.tool("v5", func(c *config.Config) { c.Production.Env = []config.EnvVar{{Name: "MODE", Value: "nonsense"}} })
@@ -541,7 +545,7 @@ func TestRollOfABadImage(t *testing.T) {
 // TestInterruptedWait: a wait ends with the cause of its context's end, at once.
 func TestInterruptedWait(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	s := newShop(t, 1)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := fmt.Errorf("the watch found an anomaly")
 	ended := make(chan error, 1)
@@ -564,7 +568,7 @@ func TestInterruptedWait(t *testing.T) {
 // TestRefusedInRehearsal: what the API server would not take is known before anything is written.
 func TestRefusedInRehearsal(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	s := newShop(t, 1)
 	before := s.state()
 	c := s.tool("v2", func(c *config.Config) { c.Gray.Env = []config.EnvVar{{Name: "not a name=", Value: "x"}} })
 	_, err := c.Preflight(t.Context())
@@ -586,7 +590,7 @@ func TestRefusedInRehearsal(t *testing.T) {
 // TestManifest: a whole template from a file runs on both sides.
 func TestManifest(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	s := newShop(t, 1)
 	ctx := t.Context()
 	file := t.TempDir() + "/web.yaml"
 	require.NoError(t, os.WriteFile(file, []byte(`kind: PodTemplate
