@@ -73,8 +73,6 @@ conntrack:
   tcpEstablishedTimeout: 0s
 hostnameOverride: %s
 mode: nftables
-nftables:
-  minSyncPeriod: 100ms
 oomScoreAdj: 0
 `, c.kubeconfig("proxy"), podNet, nodeName)
 	file := filepath.Join(state, "proxy.yaml")
