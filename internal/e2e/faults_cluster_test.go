@@ -19,14 +19,6 @@ import (
 // contextOf is the test's context without its end: clean-up runs after it.
 func contextOf(t *testing.T) context.Context { return context.WithoutCancel(t.Context()) }
 
-// testWriter writes to the test's log.
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimRight(string(p), "\n"))
-	return len(p), nil
-}
-
 // failOneGrayPod makes one of three gray pods fail test accounts, as soon as it takes faults.
 func failOneGrayPod(t *testing.T, s *Shop) {
 	t.Helper()
