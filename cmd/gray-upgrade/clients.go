@@ -44,6 +44,7 @@ func connect(c config.Config, log *slog.Logger) (clients, error) {
 	}
 	// client-go's default of 5 requests a second would make a close wait for its own client.
 	rc.QPS, rc.Burst, rc.UserAgent = 100, 200, "gray-upgrade/"+version
+	rc.Wrap(timely(callTime, log))
 	rc.Wrap(patient(log))
 	kube, kubeErr := kubernetes.NewForConfig(rc)
 	dyn, dynErr := dynamic.NewForConfig(rc)

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +34,11 @@ func upgradeCommand(ctx context.Context, args []string, w world) int {
 	if s.config.DryRun {
 		return s.plan(ctx)
 	}
+	return s.act(ctx, (*app).upgrade)
+}
+
+// act lets the engine do one whole job, and tells how it ended. The post step knows of it meanwhile.
+func (s *session) act(ctx context.Context, do func(*app, context.Context) plan.Story) int {
 	a, err := wire(ctx, s.config, s.host, s.log)
 	if err != nil {
 		return s.refuse(err)
@@ -43,13 +47,15 @@ func upgradeCommand(ctx context.Context, args []string, w world) int {
 	if err := s.host.State(stateID, a.UpgradeID); err != nil {
 		s.log.Warn("the post step will not know of this upgrade", "error", err)
 	}
-	story := a.Run(ctx)
+	story := do(a, ctx)
 	s.finish(story)
 	if story.Outcome != plan.Stuck {
 		_ = s.host.State(stateDone, "true")
 	}
 	return exitCode(story.Outcome)
 }
+
+func (a *app) upgrade(ctx context.Context) plan.Story { return a.Run(ctx) }
 
 // planCommand checks everything and prints the plan.
 func planCommand(ctx context.Context, args []string, w world) int {
@@ -194,76 +200,6 @@ func writeStatus(w io.Writer, r plan.Record, h *state.Holder, o plan.Observed) {
 	}
 }
 
-// offlineTestCommand records that a held image passed its offline test.
-func offlineTestCommand(ctx context.Context, args []string, w world) int {
-	if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
-		return helpCommand(nil, w)
-	}
-	if len(args) == 0 || args[0] != "pass" {
-		return usage(w, "offline-test needs a word; allowed: pass")
-	}
-	var p plan.Pass
-	s, code := begin(args[1:], w, []extra{
-		{"digest", "the digest of the held image, sha256:...", &p.Digest},
-		{"by", "who tested it", &p.By},
-		{"why", "what was tested, or where the result is", &p.Why},
-	}, func(file []byte, name string, inputs []config.Input, getenv func(string) string) (config.Config, error) {
-		c, err := parseTarget(file, name, inputs, getenv)
-		return c, errors.Join(checkPass(p), err)
-	})
-	if s == nil {
-		return code
-	}
-	cl, err := connect(s.config, s.log)
-	if err != nil {
-		return s.refuse(err)
-	}
-	p.At = time.Now().UTC()
-	lease := state.New(state.Options{Kube: cl.kube, Namespace: cl.namespace, Service: s.config.Service, Identity: s.host.Identity(), Log: s.log})
-	if err := recordPass(ctx, lease, p); err != nil {
-		return s.refuse(explained(cl, err))
-	}
-	s.host.Print(fmt.Sprintf("recorded: %s passed its offline test (%s: %s); a rerun may try it again", p.Digest, p.By, p.Why))
-	return exitDone
-}
-
-var digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-
-func checkPass(p plan.Pass) error {
-	var faults []error
-	if !digest.MatchString(p.Digest) {
-		faults = append(faults, &config.Fault{Key: "flag --digest", Value: shown(p.Digest), Problem: "is not a digest",
-			Allowed: "sha256: and 64 hex digits, as the notice of the failed run gives it"})
-	}
-	for _, said := range []struct{ flag, text, allowed string }{{"by", p.By, "who tested the image"}, {"why", p.Why, "what was tested, or where the result is"}} {
-		if ci.Line(said.text, maxSaid) != said.text || said.text == "" {
-			faults = append(faults, &config.Fault{Key: "flag --" + said.flag, Value: shown(said.text), Problem: "does not say it",
-				Allowed: said.allowed + fmt.Sprintf(", one line of at most %d bytes", maxSaid)})
-		}
-	}
-	return errors.Join(faults...)
-}
-
-// maxSaid is the most bytes of what is recorded of an offline test: the record has room for many.
-const maxSaid = 300
-
-func recordPass(ctx context.Context, lease *state.Lease, p plan.Pass) error {
-	held, record, err := lease.Acquire(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = lease.Release(context.WithoutCancel(ctx)) }()
-	known := false
-	for _, h := range record.Holds {
-		known = known || h.Digest == p.Digest
-	}
-	if !known {
-		return plan.Failf(plan.FaultInput, "", "digest %s is not on hold; gray-upgrade status lists what is", p.Digest)
-	}
-	record.AddPass(p)
-	return lease.Save(held, record)
-}
-
 // session is one command: its config, its CI host and its log.
 type session struct {
 	config config.Config
@@ -288,6 +224,9 @@ func begin(args []string, w world, own []extra, parse func([]byte, string, []con
 		return nil, s.refuse(plan.Failf(plan.FaultInput, "", "%w", err))
 	}
 	s.config = c
+	for _, text := range misspelt(w.Environ()) {
+		s.host.Warn(text)
+	}
 	for _, secret := range c.Secrets() {
 		s.host.Mask(secret)
 	}

@@ -145,13 +145,40 @@ func (l *line) noSuch(name string) {
 
 func (l *line) fault(f *config.Fault) { l.faults = append(l.faults, f) }
 
+// notInputs begin the names of our variables that are no inputs.
+var notInputs = []string{"GRAY_CI", "GRAY_RUN", "GRAY_ACTOR", "GRAY_SUMMARY", "GRAY_RESULT_", "GRAY_UPGRADE_", "GRAY_PIPELINE_RUN", "GRAY_TEST_"}
+
+// misspelt warns of variables that are nearly an input's: what they say would be lost without a word. Others may belong to
+// somebody else.
+func misspelt(environ []string) []string {
+	var known []string
+	for _, k := range config.Keys {
+		known = append(known, k.Name)
+	}
+	var warnings []string
+	for _, variable := range environ {
+		name, _, _ := strings.Cut(variable, "=")
+		rest, ok := strings.CutPrefix(name, "GRAY_")
+		ours := func(begin string) bool { return strings.HasPrefix(name, begin) }
+		if !ok || slices.ContainsFunc(notInputs, ours) {
+			continue
+		}
+		key := strings.ToLower(strings.ReplaceAll(rest, "_", "-"))
+		if near := config.Nearest(key, known); near != "" && near != key {
+			warnings = append(warnings, fmt.Sprintf("environment variable %s is no input and is ignored; did you mean %s?", shown(name), config.Key{Name: near}.Env()))
+		}
+	}
+	slices.Sort(warnings)
+	return warnings
+}
+
 // maxShown is the most bytes of a word of the command line that are printed back.
 const maxShown = 120
 
 func shown(word string) string { return ci.Line(word, maxShown) }
 
 // commands are the words that a command line may begin with.
-var commands = []string{"run", "plan", "close", "status", "offline-test", "watchdog", "version", "help"}
+var commands = []string{"run", "plan", "close", "status", "offline-test", "forget", "watchdog", "version", "help"}
 
 // helpCommand teaches the commands, or the inputs.
 func helpCommand(args []string, w world) int {
@@ -174,7 +201,9 @@ usage: gray-upgrade [COMMAND] [--input=value ...]
   plan                check everything and print the plan; nothing is changed
   close               bring users home from whatever an earlier run left
   status              say what is under way, what is on hold, and how earlier runs ended
+  offline-test run    test an image offline, on gray nodes without users, and record its pass; takes the inputs of run
   offline-test pass   record that an image on hold passed its offline test: --digest sha256:... --by WHO --why TEXT
+  forget              delete what is recorded of the service (its Lease); --holds=true: also while an image is on hold
   watchdog            close when the runner is lost; a run starts it by itself, in the cluster
   version             print the version
   help inputs         list every input
@@ -184,7 +213,7 @@ An upgrade needs an image and a service:
   gray-upgrade plan --service=web --image=registry.example.com/shop/web:v2
   gray-upgrade run  --service=web --image=registry.example.com/shop/web:v2 --gray-args=--mode=gray --config=gray-upgrade.yaml
 
-exit codes: 0 promoted or unchanged, 1 the image's fault, 2 bad input, 3 refused, 4 a person must act,
+exit codes: 0 promoted, unchanged or passed, 1 the image's fault, 2 bad input, 3 refused, 4 a person must act,
             5 infrastructure or not enough evidence, 130 interrupted
 `
 

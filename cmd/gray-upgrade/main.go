@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -21,7 +22,7 @@ var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	code := run(ctx, os.Args, world{Getenv: os.Getenv, ReadFile: readFile, Stdout: os.Stdout, Stderr: os.Stderr})
+	code := run(ctx, os.Args, world{Getenv: os.Getenv, Environ: os.Environ, ReadFile: readFile, Stdout: os.Stdout, Stderr: os.Stderr})
 	stop()
 	os.Exit(code)
 }
@@ -29,6 +30,7 @@ func main() {
 // world is what the program touches beside the cluster.
 type world struct {
 	Getenv   func(string) string
+	Environ  func() []string // NAME=VALUE
 	ReadFile func(string) ([]byte, error)
 	Stdout   io.Writer
 	Stderr   io.Writer
@@ -71,6 +73,8 @@ func run(ctx context.Context, args []string, w world) int {
 		return statusCommand(ctx, rest, w)
 	case "offline-test":
 		return offlineTestCommand(ctx, rest, w)
+	case "forget":
+		return forgetCommand(ctx, rest, w)
 	case "watchdog":
 		return watchdogCommand(ctx, rest, w)
 	case "version":
@@ -82,7 +86,7 @@ func run(ctx context.Context, args []string, w world) int {
 	return noCommand(name, w)
 }
 
-// command splits the command from its flags; without one it is run.
+// command splits the command from its flags; without one it is run. CI hands over the words of one in one argument.
 func command(args []string) (string, []string) {
 	switch {
 	case len(args) == 0:
@@ -94,5 +98,9 @@ func command(args []string) (string, []string) {
 	case args[0] != "" && args[0][0] == '-':
 		return "run", args
 	}
-	return args[0], args[1:]
+	words := strings.Fields(args[0])
+	if len(words) == 0 {
+		return args[0], args[1:]
+	}
+	return words[0], append(words[1:], args[1:]...)
 }

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 
-	"github.com/gray-upgrade/gray-upgrade/internal/cluster"
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 	"github.com/gray-upgrade/gray-upgrade/internal/report"
@@ -22,16 +20,13 @@ func writeReport(folder string, s plan.Story, log *slog.Logger) {
 }
 
 // keepLogs puts the end of gray's logs into the evidence folder, before a failed gray goes. Secrets become ***.
-func keepLogs(c config.Config, sides *cluster.Cluster) func(context.Context) error {
+func keepLogs(c config.Config) func(pod, container string, log []byte) error {
 	hide := c.Hider()
 	folder := filepath.Join(c.Evidence, "logs")
-	return func(ctx context.Context) error {
+	return func(pod, container string, log []byte) error {
 		if err := os.MkdirAll(folder, 0o750); err != nil {
 			return err
 		}
-		return sides.Logs(ctx, func(pod, container string, log []byte) error {
-			file := filepath.Join(folder, pod+"."+container+".log")
-			return os.WriteFile(file, []byte(hide.Replace(string(log))), 0o600)
-		})
+		return os.WriteFile(filepath.Join(folder, pod+"."+container+".log"), []byte(hide.Replace(string(log))), 0o600)
 	}
 }

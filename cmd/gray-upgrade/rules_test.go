@@ -69,12 +69,18 @@ func TestDirectAccessNeedsNoPortForward(t *testing.T) {
 	assert.False(t, forwards(config.Config{PodAccess: config.Direct}))
 }
 
-// TestTheWatchdogMayOnlyClose: its Role grants no verb beyond those of a close.
-func TestTheWatchdogMayOnlyClose(t *testing.T) {
-	for _, p := range shipped(t)[cluster.WatchdogAccount].Rules {
-		for _, verb := range p.Verbs {
-			needed := slices.ContainsFunc(closingRules(nil), func(r cluster.Rule) bool { return grants(p, r, verb) && slices.Contains(r.Verbs, verb) })
-			assert.True(t, needed, "%s of %v", verb, p.Resources)
+// TestTheShippedRolesGrantNoMore than what the preflight asks for.
+func TestTheShippedRolesGrantNoMore(t *testing.T) {
+	run := slices.Concat(cluster.Rules(), cluster.WatchdogRules(), rules([]string{"gateway"}, config.Config{}))
+	needs := map[string][]cluster.Rule{"gray-upgrade": run, "gray-upgrade-gateway": run, cluster.WatchdogAccount: closingRules(nil)}
+	for name, role := range shipped(t) {
+		for _, p := range role.Rules {
+			for _, verb := range p.Verbs {
+				needed := slices.ContainsFunc(needs[name], func(r cluster.Rule) bool {
+					return grants(p, r, verb) && slices.Contains(r.Verbs, verb) && (r.Namespace != "") == (role.Namespace == "gateway")
+				})
+				assert.True(t, needed, "Role %s: %s of %v", name, verb, p.Resources)
+			}
 		}
 	}
 }

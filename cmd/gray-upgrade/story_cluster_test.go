@@ -66,7 +66,7 @@ func (s *story) run(words string, flags ...string) (code int, output string) {
 		args = append(args, "--evidence="+s.t.TempDir())
 	}
 	var out bytes.Buffer
-	w := world{Getenv: func(string) string { return "" }, ReadFile: os.ReadFile, Stdout: &out, Stderr: &out}
+	w := world{Getenv: func(string) string { return "" }, Environ: func() []string { return nil }, ReadFile: os.ReadFile, Stdout: &out, Stderr: &out}
 	code = run(s.t.Context(), append(args, flags...), w)
 	return code, out.String()
 }
@@ -252,6 +252,68 @@ func TestAnImageOnHold(t *testing.T) {
 	after, err := s.Snapshot(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, e2e.Diff(s.before, after))
+}
+
+// TestOfflineTest: the tool tests an image on hold by itself, on gray pods without users and with the user's Job.
+func TestOfflineTest(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, e2e.Options{Replicas: 1})
+	digest := digestOf(t, "v2")
+	s.hold(plan.Hold{Digest: digest, Image: e2e.Repository + ":v2", At: time.Now().UTC(), Why: "errors", Run: "github/shop/web/7"})
+	watch, err := s.WatchRoute(context.WithoutCancel(t.Context()))
+	require.NoError(t, err)
+	test := append(quick, "--offline-test-job="+s.job("app: tester"))
+
+	code, output := s.run("offline-test run", append(quick, "--offline-test-job="+s.job("app: web"))...)
+	assert.Equal(t, 2, code, output)
+	assert.Contains(t, output, "Service web selects the labels of the Job's pods")
+	code, output = s.run("forget")
+	assert.Equal(t, 3, code, output)
+	assert.Contains(t, output, "1 images are on hold, the last one "+digest)
+
+	code, output = s.run("offline-test run", append(test, `--gray-env=APP_FAULTS={"errorShare":1}`)...)
+	assert.Equal(t, 1, code, output)
+	assert.Contains(t, output, "the offline test's Job web-offline-test failed: container test of pod web-offline-test-")
+	assert.Contains(t, output, "ended with exit code 1")
+	code, output = s.run("run", quick...)
+	assert.Equal(t, 3, code, output)
+
+	evidence := t.TempDir()
+	code, output = s.run("offline-test run", append(test, "--evidence="+evidence)...)
+	assert.Equal(t, 0, code, output)
+	assert.Contains(t, output, "passed: app:v2@"+digest[:len("sha256:")+12]+" passed its offline test")
+	logs, err := filepath.Glob(filepath.Join(evidence, "logs", "web-offline-test-*.test.log"))
+	require.NoError(t, err)
+	require.Len(t, logs, 1)
+	text, err := os.ReadFile(logs[0])
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "web-gray."+s.Namespace+".svc")
+	code, output = s.run("status")
+	assert.Equal(t, 0, code, output)
+	assert.NotRegexp(t, `(?m)^on hold`, output)
+	watch.Stop()
+	assert.Equal(t, 0, watch.Highest(), "a user may have met the image")
+
+	code, output = s.run("forget")
+	assert.Equal(t, 0, code, output)
+	s.unchanged()
+}
+
+// job writes a test Job whose pods carry that label, and returns its file.
+func (s *story) job(label string) string {
+	s.t.Helper()
+	file := filepath.Join(s.t.TempDir(), "job.yaml")
+	require.NoError(s.t, os.WriteFile(file, []byte(`apiVersion: batch/v1
+kind: Job
+spec:
+  backoffLimit: 0
+  template:
+    metadata: {labels: {`+label+`}}
+    spec:
+      restartPolicy: Never
+      containers: [{name: test, image: "`+e2e.Repository+`:v1", args: [--role=test]}]
+`), 0o600))
+	return file
 }
 
 // frontDoor is a load balancer in front of the gateway, for this shop.

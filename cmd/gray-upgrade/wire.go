@@ -85,12 +85,24 @@ func wire(ctx context.Context, c config.Config, host *ci.Host, log *slog.Logger)
 		Progress: progress{host: host, folder: c.Evidence, log: log}, Evidence: evidence, Log: log,
 		Preflight: preflight(cl, c, sides, route, verifier),
 		KeepLogs:  func(context.Context) error { return nil },
+		Objects:   func(ctx context.Context) (plan.Objects, error) { return objects(ctx, sides, route) },
 		Joined:    sides.GrayChanges,
 	}
 	if a.evidence != nil {
-		a.KeepLogs = keepLogs(c, sides)
+		keep := keepLogs(c)
+		a.KeepLogs = func(ctx context.Context) error { return sides.Logs(ctx, keep) }
+		a.TestJob = func(ctx context.Context) (string, error) { return sides.TestJob(ctx, keep) }
 	}
 	return a, nil
+}
+
+// objects are those of both packages that write.
+func objects(ctx context.Context, sides *cluster.Cluster, route *gateway.HTTPRoute) (plan.Objects, error) {
+	all, err := sides.Objects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return all, route.AddObjects(ctx, all)
 }
 
 func newDialer(cl clients, way config.PodAccess) *forward.Dialer {

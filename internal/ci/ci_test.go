@@ -67,7 +67,7 @@ func TestIdentity(t *testing.T) {
 		env  map[string]string
 		want plan.Identity
 	}{
-		"github": {gh, plan.Identity{Run: "github/shop/cart/7/2/deploy/runner 3", URL: "https://github.example.com/shop/cart/actions/runs/7/attempts/2", Actor: "bob"}},
+		"github": {gh, plan.Identity{Run: "github/shop/cart/7/2/deploy/runner 3", URL: "https://github.example.com/shop/cart/actions/runs/7/attempts/2", Actor: "bob", Rerun: "github/shop/cart/7/"}},
 		"gitlab": {
 			map[string]string{"GITLAB_CI": "true", "CI_PROJECT_PATH": "shop/cart", "CI_JOB_ID": "9", "CI_JOB_URL": "https://gitlab.example.com/9", "GITLAB_USER_LOGIN": "ann"},
 			plan.Identity{Run: "gitlab/shop/cart/9", URL: "https://gitlab.example.com/9", Actor: "ann"},

@@ -23,6 +23,7 @@ func (h *Host) Identity() plan.Identity {
 		}
 		*o.field = Line(h.masked(*o.field), maxWord)
 	}
+	id.Rerun = Line(h.masked(id.Rerun), maxWord)
 	return id
 }
 
@@ -62,6 +63,9 @@ func (h *Host) githubIdentity() plan.Identity {
 	id.URL = env("GITHUB_SERVER_URL") + "/" + env("GITHUB_REPOSITORY") + "/actions/runs/" + env("GITHUB_RUN_ID")
 	if attempt := env("GITHUB_RUN_ATTEMPT"); attempt != "" {
 		id.URL += "/attempts/" + attempt
+		if attempt != "1" {
+			id.Rerun = "github/" + env("GITHUB_REPOSITORY") + "/" + env("GITHUB_RUN_ID") + "/"
+		}
 	}
 	return id
 }

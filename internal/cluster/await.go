@@ -86,7 +86,7 @@ func (c *Cluster) judge(ctx context.Context, g goal, s sight, w *waiting, progre
 	if progress > w.progress {
 		w.progress, w.since = progress, now
 	}
-	t := s.trouble()
+	t := c.blamed(s, s.trouble())
 	if g.gone {
 		t = nil
 	}

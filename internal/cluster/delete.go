@@ -45,7 +45,16 @@ func (c *Cluster) deleteExtras(ctx context.Context) error {
 				return err
 			}
 		}
-		return nil
+		jobs, err := c.jobs(ctx)
+		for _, j := range jobs {
+			if j.Name == c.target.Watchdog() {
+				continue // it goes last: Watchdog.Stop
+			}
+			if err := c.remove(ctx, kindJob, &j, c.kube.BatchV1().Jobs(j.Namespace).Delete, metav1.DeletePropagationBackground); err != nil {
+				return err
+			}
+		}
+		return err
 	})
 }
 

@@ -289,8 +289,8 @@ func (c *Cluster) runningImage(s sight) (running, error) {
 		}
 		repo, digest, pullable := imageDigest(id)
 		if first != "" && digest != all.digest {
-			return running{}, plan.Failf(plan.FaultInfrastructure, where, "pods run different images: %s runs %s, %s runs %s; the tag was moved meanwhile",
-				first, all.digest, pod.Name, digest)
+			return running{}, plan.Failf(plan.FaultInfrastructure, where, "pods run different images: %s runs %s, %s runs %s; %w",
+				first, all.digest, pod.Name, digest, plan.ErrMoved)
 		}
 		all, first = running{repo: repo, digest: digest, pullable: pullable}, pod.Name
 	}

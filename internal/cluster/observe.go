@@ -65,13 +65,13 @@ func isOurs(key string) bool {
 	return strings.HasPrefix(key, plan.Domain+"/") || strings.HasPrefix(key, "fence."+plan.Domain+"/")
 }
 
-// leftovers names the gray Services, PDBs and watchdogs of this service.
+// leftovers names the gray Services, PDBs and Jobs of this service.
 func (c *Cluster) leftovers(ctx context.Context) ([]string, error) {
 	services, budgets, err := c.grayExtras(ctx)
 	if err != nil {
 		return nil, err
 	}
-	jobs, err := c.watchdogs(ctx)
+	jobs, err := c.jobs(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,7 @@ func (c *Cluster) Preflight(ctx context.Context, extra ...Rule) (warnings []stri
 	warnings = append(warnings, w...)
 	w, readyErr := readiness(s)
 	warnings = append(warnings, w...)
+	readyErr = errors.Join(readyErr, c.alone("Deployment", s.deployment))
 	if cloneErr != nil {
 		return warnings, errors.Join(cloneErr, ownedErr, readyErr)
 	}

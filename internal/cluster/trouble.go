@@ -58,6 +58,18 @@ func (s sight) trouble() *trouble {
 	return worst
 }
 
+// blamed takes the blame off the image where the container in trouble does not run it: a sidecar, or an init container of
+// another repository.
+func (c *Cluster) blamed(s sight, t *trouble) *trouble {
+	if t == nil || t.fault != plan.FaultImage || c.config.Manifest != "" ||
+		slices.Contains(renewed(&s.deployment.Spec.Template.Spec, c.config.Image, c.config.Container), t.container) {
+		return t
+	}
+	t.fault = plan.FaultInfrastructure
+	t.why += " (it does not run the image that is upgraded)"
+	return t
+}
+
 // deploymentTrouble reads the condition that a quota, or an admission that refuses pods, leaves on the Deployment.
 func deploymentTrouble(d *appsv1.Deployment) *trouble {
 	for _, c := range d.Status.Conditions {

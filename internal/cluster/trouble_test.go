@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
@@ -94,6 +95,22 @@ func TestTroubleOfASide(t *testing.T) {
 	assert.Equal(t, s.pods[0].Name, got.pod)
 
 	assert.Nil(t, sight{}.trouble(), "no Deployment")
+}
+
+// TestASidecarIsNotTheImage: who does not run the new image does not put it on hold.
+func TestASidecarIsNotTheImage(t *testing.T) {
+	s := newStage(t, 1)
+	s.pod("new", false)
+	template := &s.deployment.Spec.Template.Spec
+	template.Containers = []corev1.Container{{Name: "web", Image: "registry.example.com/web:v2"}, {Name: "mesh", Image: "registry.example.com/mesh:v7"}}
+	for container, want := range map[string]plan.Fault{"web": plan.FaultImage, "mesh": plan.FaultInfrastructure} {
+		for manifest, want := range map[string]plan.Fault{"": want, "web.yaml": plan.FaultImage} {
+			c := &Cluster{config: config.Config{Image: "registry.example.com/web:v2", Manifest: manifest}}
+			got := c.blamed(s.see(), &trouble{fault: plan.FaultImage, container: container, why: "crashes"})
+			assert.Equal(t, want, got.fault, container+manifest)
+		}
+	}
+	assert.Nil(t, (&Cluster{}).blamed(s.see(), nil))
 }
 
 func TestCut(t *testing.T) {

@@ -166,8 +166,8 @@ func (c *Cluster) job(ctx context.Context) (*batchv1.Job, error) {
 	return job, nil
 }
 
-// watchdogs are the Jobs that an upgrade of the service left. Where they may not be listed, none was made.
-func (c *Cluster) watchdogs(ctx context.Context) ([]batchv1.Job, error) {
+// jobs are the Jobs that an upgrade or an offline test of the service left. Where they may not be listed, none was made.
+func (c *Cluster) jobs(ctx context.Context) ([]batchv1.Job, error) {
 	list, err := c.kube.BatchV1().Jobs(c.target.Namespace).List(ctx, metav1.ListOptions{LabelSelector: c.graySelector()})
 	if apierrors.IsForbidden(err) {
 		return nil, nil

@@ -66,6 +66,9 @@ func writeOnce[T metav1.Object](ctx context.Context, c *Cluster, objects client[
 	if err != nil {
 		return err
 	}
+	if err := c.alone(e.kind, o); err != nil {
+		return err
+	}
 	ops, err := e.ops(ctx, o)
 	if err != nil || len(ops) == 0 {
 		return err
@@ -82,6 +85,19 @@ func writeOnce[T metav1.Object](ctx context.Context, c *Cluster, objects client[
 		return conflictOr(ctx, objects, o, err)
 	}
 	return err
+}
+
+// alone refuses to begin on an object that the upgrade of another Service works on: two Services may lead to one
+// Deployment, and what each notes on it is the way back. Where we stand on it already, we go on.
+func (c *Cluster) alone(kind string, o metav1.Object) error {
+	_, here := o.GetAnnotations()[plan.FenceKey(c.target.Service)]
+	other := plan.OtherFence(o.GetAnnotations(), c.target.Service)
+	if here || other == "" {
+		return nil
+	}
+	f := plan.Failf(plan.FaultRefused, describe(kind, o), "an upgrade of Service %s works on %s %s, too", other, kind, o.GetName())
+	f.Next = fmt.Sprintf("wait for that upgrade, or bring it home with: gray-upgrade close --namespace %s --service %s; then rerun", c.target.Namespace, other)
+	return f
 }
 
 // conflictOr tells a failed test of resourceVersion from a patch that can never be valid: the API server answers

@@ -36,11 +36,14 @@ type Config struct {
 	Limits       judge.Limits
 	GitOps       Policy
 	IgnoreHold   string // reason; runs a held image once
-	CloseFloor   int    // percent of baseline production pods that count as usable
+	OfflineTest  OfflineTest
+	CloseFloor   int // percent of baseline production pods that count as usable
 	Drain        time.Duration
 	Timeout      time.Duration
 	CloseTimeout time.Duration
 	PodTimeout   time.Duration
+
+	OfflineTestJob string // file with a Job that tests gray offline; "": the checks alone do
 
 	// What closes gray when the runner is lost.
 	Watchdog      Guard
@@ -77,6 +80,15 @@ type PodAccess string
 const (
 	PortForward PodAccess = "port-forward"
 	Direct      PodAccess = "direct"
+)
+
+// OfflineTest says what an image on hold needs before it may try again.
+type OfflineTest string
+
+// What it needs: a pass on record, or that a person starts the failed job anew.
+const (
+	TestRequired OfflineTest = "required"
+	RerunAccepts OfflineTest = "rerun-accepts"
 )
 
 // Guard says whether a watchdog stands by.

@@ -16,6 +16,7 @@ func Defaults() Config {
 		ReturnSteps:  []int{50, 0},
 		Limits:       judge.Defaults(),
 		GitOps:       Refuse,
+		OfflineTest:  TestRequired,
 		CloseFloor:   50,
 		Drain:        10 * time.Second,
 		Timeout:      30 * time.Minute,

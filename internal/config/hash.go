@@ -33,10 +33,11 @@ func (c Config) Secrets() []string {
 }
 
 // Hash says in 32 hexadecimal digits what was asked for: two runs with the same hash want the same thing. How the run
-// reaches the cluster, where its evidence goes, the reason for ignoring a hold, the watchdog and the values of test accounts are left
-// out. The content of the manifest is not in it, only its name: Config knows no more.
+// reaches the cluster, where its evidence goes, the reason for ignoring a hold, the offline test, the watchdog and the
+// values of test accounts are left out. The content of the manifest is not in it, only its name: Config knows no more.
 func (c Config) Hash() string {
 	c.Kubeconfig, c.Context, c.Evidence, c.IgnoreHold, c.DryRun, c.secrets = "", "", "", "", false, nil
+	c.OfflineTest, c.OfflineTestJob = "", ""
 	c.Watchdog, c.WatchdogAfter, c.WatchdogImage = "", 0, ""
 	accounts := make([]Account, 0, len(c.Accounts))
 	for _, a := range c.Accounts {

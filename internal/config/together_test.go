@@ -73,6 +73,10 @@ var outputs = []string{"evidence", "image", "last-step", "outcome", "reason", "u
 
 func TestActionHasEveryInput(t *testing.T) {
 	action := decode[actionFile](t, "action.yml")[0]
+	command := action.Inputs["command"]
+	require.NotNil(t, command.Default)
+	assert.Equal(t, "run", *command.Default)
+	delete(action.Inputs, "command") // not an input of the tool: its first words
 	for _, k := range Keys {
 		in, ok := action.Inputs[k.Name]
 		require.True(t, ok, "action.yml has no input %s", k.Name)
@@ -86,7 +90,7 @@ func TestActionHasEveryInput(t *testing.T) {
 	}
 	assert.Empty(t, action.Inputs, "inputs that gray-upgrade does not know")
 	assert.Equal(t, outputs, sorted(action.Outputs))
-	assert.Equal(t, map[string]any{"using": "docker", "image": "Dockerfile", "entrypoint": "/gray-upgrade", "args": []any{"run"},
+	assert.Equal(t, map[string]any{"using": "docker", "image": "Dockerfile", "entrypoint": "/gray-upgrade", "args": []any{"${{ inputs.command }}"},
 		"post-entrypoint": "/gray-upgrade-close"}, action.Runs)
 }
 

@@ -164,6 +164,17 @@ func (p *parser) podAccess(v value) {
 	}
 }
 
+func (p *parser) offlineTest(v value) {
+	const allowed = "required or rerun-accepts"
+	switch s, ok := p.plain(v, allowed); {
+	case !ok:
+	case OfflineTest(s) == TestRequired, OfflineTest(s) == RerunAccepts:
+		p.config.OfflineTest = OfflineTest(s)
+	default:
+		p.fault(v, "is not allowed", allowed)
+	}
+}
+
 func (p *parser) grayReplicas(v value) {
 	p.config.GrayReplicas = int32(p.number(v, 0, 1000)) //nolint:gosec // at most 1000
 }

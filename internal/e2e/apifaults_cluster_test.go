@@ -14,45 +14,73 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// faultRate is the share of calls that are answered with a fault.
-const faultRate = 0.05
+const (
+	faultRate = 0.05 // share of the calls that meet a fault
+	mostHangs = 2    // each costs its caller 15 s
+)
 
-// refusals are what an API server answers in place of doing what it was asked.
-var refusals = []func() *http.Response{
-	func() *http.Response {
-		return Status(http.StatusConflict, "Conflict", "the object has been modified", nil)
-	},
-	func() *http.Response {
-		return Status(http.StatusTooManyRequests, "TooManyRequests", "slow down", http.Header{"Retry-After": {"1"}})
-	},
-	func() *http.Response {
-		return Status(http.StatusInternalServerError, "InternalError", "etcd has no leader", nil)
-	},
-	func() *http.Response {
-		return Status(http.StatusServiceUnavailable, "ServiceUnavailable", "starting", nil)
-	},
+// A fault is what an API server, or the way to it, does to a call in place of what it was asked.
+type fault struct {
+	name   string
+	answer func() *http.Response // nil: the call is done, and the connection breaks before its answer
+	writes bool                  // only writes can meet it
+	reads  bool                  // only reads can
 }
 
-// TestFaultyAPIServer runs an upgrade while one call in twenty, reads and writes alike, is refused, or is done and loses its
-// answer: it ends right, or closed without blaming the image, and nothing is left behind.
-func TestFaultyAPIServer(t *testing.T) {
-	t.Parallel()
+var faults = []fault{
+	{name: "409 Conflict", writes: true, answer: func() *http.Response {
+		return Status(http.StatusConflict, "Conflict", "the object has been modified", nil)
+	}},
+	{name: "429 with Retry-After", answer: func() *http.Response {
+		return Status(http.StatusTooManyRequests, "TooManyRequests", "slow down", http.Header{"Retry-After": {"1"}})
+	}},
+	{name: "500", answer: func() *http.Response {
+		return Status(http.StatusInternalServerError, "InternalError", "etcd has no leader", nil)
+	}},
+	{name: "503", answer: func() *http.Response {
+		return Status(http.StatusServiceUnavailable, "ServiceUnavailable", "starting", nil)
+	}},
+	{name: "stale read", reads: true, answer: func() *http.Response { return Stale }},
+	{name: "no answer for 15 s", answer: func() *http.Response { return Hang }},
+	{name: "lost answer", writes: true},
+}
+
+// meets says whether a call can meet the fault. Watches, logs and port-forwards are not told apart from here; a
+// port-forward is left alone.
+func (f fault) meets(c Call) bool {
+	write := c.Number > 0
+	return !strings.HasSuffix(c.Path, "/portforward") && (write || !f.writes) && (!write || !f.reads)
+}
+
+// faulty runs one upgrade through a proxy; pick says which fault, if any, a call meets. It returns how many there were, and
+// how the upgrade ended: right, or closed without blaming the image, with nothing left behind.
+func faulty(t *testing.T, pick func(Call) *fault) (injected int32, ended string) {
+	t.Helper()
 	s, before := shopFor(t, Options{Replicas: 1})
 	proxy, err := StartProxy(s.Rest)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = proxy.Close() })
-	throw, injected, begun := dice(faultRate), atomic.Int32{}, atomic.Bool{}
-	unlucky := func() bool { return begun.Load() && hit(throw, &injected) }
-	proxy.After(func(Call) bool { return !unlucky() })
+	var begun atomic.Bool
+	var count atomic.Int32
+	var lose sync.Map // by number of the write
+	proxy.After(func(c Call) bool {
+		_, lost := lose.Load(c.Number)
+		return !lost
+	})
 	proxy.Before(func(c Call) *http.Response {
-		if strings.HasSuffix(c.Path, "/portforward") || !unlucky() {
+		if !begun.Load() {
 			return nil
 		}
-		some := refusals
-		if c.Method == http.MethodGet {
-			some = refusals[1:] // a conflict is an answer to a write
+		f := pick(c)
+		if f == nil || !f.meets(c) {
+			return nil
 		}
-		return some[int(injected.Load())%len(some)]()
+		count.Add(1)
+		if f.answer == nil {
+			lose.Store(c.Number, true)
+			return nil
+		}
+		return f.answer()
 	})
 	flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"))
 	require.NoError(t, err)
@@ -62,17 +90,36 @@ func TestFaultyAPIServer(t *testing.T) {
 	begun.Store(true)
 	code, err := tool.Wait()
 	require.NoError(t, err)
-	t.Logf("%d faults, exit code %d\n%s", injected.Load(), code, tool.Output())
-	assert.Positive(t, injected.Load())
+	t.Logf("%d faults, exit code %d\n%s", count.Load(), code, tool.Output())
 	assert.Contains(t, []int{0, 5}, code, tool.Output())
-	version := "v2"
+	version, ended := "v2", "promoted"
 	if code == 5 {
-		version = "v1"
+		version, ended = "v1", "closed"
 		_, status, err := s.RunTool(t.Context(), t.TempDir(), "status")
 		require.NoError(t, err)
 		assert.NotContains(t, status, "on hold")
 	}
 	atHome(t, s, before, version)
+	return count.Load(), ended
+}
+
+// TestFaultyAPIServer runs an upgrade while one call in twenty meets a fault, all kinds of them.
+func TestFaultyAPIServer(t *testing.T) {
+	t.Parallel()
+	throw := dice()
+	var met, hung atomic.Int32
+	injected, ended := faulty(t, func(c Call) *fault {
+		if throw() >= faultRate {
+			return nil
+		}
+		f := &faults[int(met.Add(1))%len(faults)]
+		if f.name == "no answer for 15 s" && (!f.meets(c) || hung.Add(1) > mostHangs) {
+			return nil
+		}
+		return f
+	})
+	assert.Positive(t, injected)
+	tally.add("API server: all faults at random, 1 call in 20", int(injected), ended)
 }
 
 // TestACredentialThatEndsIsTriedUntilItIsBack: 401 for ten seconds from the middle of a step on.
@@ -108,21 +155,13 @@ func TestACredentialThatEndsIsTriedUntilItIsBack(t *testing.T) {
 	atHome(t, s, before, "v1")
 }
 
-// dice throws with a fixed seed, so that a failure can be repeated as far as timing allows.
-func dice(rate float64) func() bool {
+// dice throws from 0 to 1 with a fixed seed, so that a failure can be repeated as far as timing allows.
+func dice() func() float64 {
 	var mu sync.Mutex
 	r := rand.New(rand.NewPCG(1, 2))
-	return func() bool {
+	return func() float64 {
 		mu.Lock()
 		defer mu.Unlock()
-		return r.Float64() < rate
+		return r.Float64()
 	}
-}
-
-func hit(dice func() bool, count *atomic.Int32) bool {
-	if !dice() {
-		return false
-	}
-	count.Add(1)
-	return true
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,19 @@ func points(writes int) []point {
 	return all
 }
 
+// spread is all points, or, where POINTS says how many of each scenario, that many at even distances.
+func spread(all []point) []point {
+	most, err := strconv.Atoi(os.Getenv("POINTS"))
+	if err != nil || most <= 0 || most >= len(all) {
+		return all
+	}
+	some := make([]point, most)
+	for i := range some {
+		some[i] = all[i*len(all)/most]
+	}
+	return some
+}
+
 // A scenario is an upgrade that ends in a known way.
 type scenario struct {
 	name    string
@@ -76,7 +90,7 @@ func TestKilledAtEveryWrite(t *testing.T) {
 			t.Parallel()
 			tries := sc.few
 			if os.Getenv("CRASH") == "all" {
-				tries = points(undisturbed(t, sc))
+				tries = spread(points(undisturbed(t, sc)))
 			}
 			for _, p := range tries {
 				t.Run(fmt.Sprintf("%s write %d", p.mode, p.write), func(t *testing.T) {
@@ -112,7 +126,7 @@ type attempt struct {
 
 func newAttempt(t *testing.T, sc scenario) *attempt {
 	t.Helper()
-	s, before := shopFor(t, Options{Replicas: 2})
+	s, before := shopFor(t, Options{Replicas: 1})
 	proxy, err := StartProxy(s.Rest)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = proxy.Close() })
@@ -235,13 +249,21 @@ func disturbed(t *testing.T, sc scenario, p point) (tried bool) {
 	t.Log(tool.Output())
 	if err == nil { // it was not killed
 		a.endsWell(code)
+		if reached.Load() {
+			tally.add("killed: "+sc.name+", "+p.mode, 1, ends[code]+" at once")
+		}
 		return reached.Load()
 	}
 	a.proxy.Before(nil)
 	a.proxy.After(func(c Call) bool { a.wrote(c); return true })
-	a.endsWell(a.run())
+	code = a.run()
+	a.endsWell(code)
+	tally.add("killed: "+sc.name+", "+p.mode, 1, ends[code]+" by the rerun")
 	return true
 }
+
+// ends are exit codes in words.
+var ends = map[int]string{0: "promoted", 1: "rolled back", 3: "refused", 5: "closed"}
 
 // endsWell asserts the undisturbed end, a refusal of what is held already, or a closed state with no hold.
 func (a *attempt) endsWell(code int) {

@@ -44,8 +44,25 @@ type Proxy struct {
 	before func(Call) *http.Response
 	after  func(Call) bool
 	writes int
-	record string // the record in the Lease as last written
+	record string           // the record in the Lease as last written
+	older  map[string]*past // what each read was answered once, by its URL
 }
+
+// past is an answer that was right at its time.
+type past struct {
+	at     time.Time
+	header http.Header
+	body   []byte
+}
+
+// Answers that are more than a response: Hang never comes, Stale is what the same read was answered up to five seconds ago.
+var (
+	Hang  = &http.Response{}
+	Stale = &http.Response{}
+)
+
+// maxAge is how old a stale answer is at most: caches of an API server lag by seconds.
+const maxAge = 5 * time.Second
 
 // StartProxy listens on loopback and forwards with the credential of cfg.
 func StartProxy(cfg *rest.Config) (*Proxy, error) {
@@ -63,7 +80,7 @@ func StartProxy(cfg *rest.Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{next: next, target: target, url: "http://" + listener.Addr().String()}
+	p := &Proxy{next: next, target: target, older: map[string]*past{}, url: "http://" + listener.Addr().String()}
 	forward := &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = target.Host },
 		Transport:     p,
@@ -123,18 +140,49 @@ func (p *Proxy) RoundTrip(r *http.Request) (*http.Response, error) {
 	p.mu.Lock()
 	before, after := p.before, p.after
 	p.mu.Unlock()
+	var instead *http.Response
 	if before != nil {
-		if answer := before(call); answer != nil {
-			answer.Request = r
-			return answer, nil
-		}
+		instead = before(call)
+	}
+	switch instead {
+	case nil, Stale:
+	case Hang:
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	default:
+		instead.Request = r
+		return instead, nil
 	}
 	answer, err := p.next.RoundTrip(r)
+	if err == nil && r.Method == http.MethodGet && answer.StatusCode == http.StatusOK && !r.URL.Query().Has("watch") && !strings.HasSuffix(r.URL.Path, "/log") {
+		return p.remembered(r, answer, instead == Stale)
+	}
 	if err == nil && call.Number > 0 && after != nil && !after(call) {
 		_ = answer.Body.Close()
 		return nil, fmt.Errorf("%s: the answer is lost", call)
 	}
 	return answer, err
+}
+
+// remembered keeps the answer to a read, and gives the one before in its place where that is asked for.
+func (p *Proxy) remembered(r *http.Request, answer *http.Response, stale bool) (*http.Response, error) {
+	body, err := io.ReadAll(answer.Body)
+	_ = answer.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := r.URL.String()
+	old := p.older[key]
+	if old == nil || time.Since(old.at) > maxAge {
+		p.older[key] = &past{time.Now(), answer.Header, body}
+	} else if stale {
+		answer.Header, body = old.header, old.body
+	}
+	answer.Body, answer.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	answer.Header.Del("Content-Length")
+	return answer, nil
 }
 
 func (p *Proxy) call(r *http.Request) (Call, error) {

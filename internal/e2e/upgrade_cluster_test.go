@@ -102,6 +102,9 @@ func TestOneGrayPodThatFailsItsAccount(t *testing.T) {
 		assert.NotEmpty(t, text, name)
 		assert.NotContains(t, text, aliceToken, name)
 	}
+	summary, err := tool.File("summary.md")
+	require.NoError(t, err)
+	assert.Contains(t, summary, "objects that this run worked on are as they were before it; nothing was added")
 	atHome(t, s, before, "v1")
 }
 

@@ -152,6 +152,10 @@ func (s Step) String() string {
 		return "mark as promoted"
 	case RemoveGray:
 		return "remove gray"
+	case RunTest:
+		return "run the offline test's Job"
+	case RecordPass:
+		return "record the pass"
 	case UndoRoll:
 		return "give production its old template back"
 	case Await:

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -51,50 +52,52 @@ func Decide(o Observed, r Record, digest, ignoreHold string) (unchanged bool, er
 func refusal(h Hold, t Target) *Failure {
 	f := Failf(FaultRefused, "Deployment "+t.Namespace+"/"+t.Deployment,
 		"%s (%s) is on hold since %s: %s", h.Image, h.Digest, h.At.UTC().Format(time.RFC3339), h.Why)
-	f.Next = fmt.Sprintf("test the image offline; when it passes, record it: gray-upgrade offline-test pass --namespace %s --service %s --digest %s --by WHO --why TEXT; then rerun this job",
-		t.Namespace, t.Service, h.Digest)
+	f.Next = fmt.Sprintf("test the image offline with %s; then rerun this job", OfflineTest(t, h.Digest))
 	return f
 }
 
-// Held returns the hold on a digest that would run in this template. A digest that this service promoted after the
-// hold, or that has a pass on record since, is not held.
+// OfflineTest says how an image on hold gets its pass: by the tool, or by a person.
+func OfflineTest(t Target, digest string) string {
+	return fmt.Sprintf("gray-upgrade offline-test run (same inputs as this job), or test it yourself and record the pass with "+
+		"gray-upgrade offline-test pass --namespace %s --service %s --digest %s --by WHO --why TEXT", t.Namespace, t.Service, digest)
+}
+
+// Held returns the hold on a digest that would run in this template.
 func (r Record) Held(digest, template string) (Hold, bool) {
 	for _, h := range r.Holds {
-		if h.Digest == digest && (h.Template == template || h.Template == "") && !r.passedSince(h) && !r.promotedOnce(digest) {
+		if h.Digest == digest && h.covers(template) {
 			return h, true
 		}
 	}
 	return Hold{}, false
 }
 
-func (r Record) passedSince(h Hold) bool {
-	for _, p := range r.Passes {
-		if p.Digest == h.Digest && !p.At.Before(h.At) {
-			return true
-		}
-	}
-	return false
-}
+// covers says that the hold is on whatever runs in this template.
+func (h Hold) covers(template string) bool { return h.Template == template || h.Template == "" }
 
-func (r Record) promotedOnce(digest string) bool {
-	for _, e := range r.History {
-		if e.Digest == digest && e.Outcome == Promoted {
-			return true
-		}
-	}
-	return false
-}
-
-// AddHold puts a digest on hold.
+// AddHold puts a digest on hold, in place of an earlier hold of the same.
 func (r *Record) AddHold(h Hold) {
 	h.Why = clip(h.Why)
+	r.Holds = slices.DeleteFunc(r.Holds, func(old Hold) bool { return old.Digest == h.Digest && old.Template == h.Template })
 	r.Holds = last(append(r.Holds, h), keepHolds)
 }
 
-// AddPass records that a digest passed its offline test.
+// AddPass records that a digest passed its offline test, which ends its holds. (No clocks are compared: a pass and a hold
+// may come from machines that disagree.)
 func (r *Record) AddPass(p Pass) {
 	p.Why = clip(p.Why)
 	r.Passes = last(append(r.Passes, p), keepHistory)
+	r.Holds = slices.DeleteFunc(r.Holds, func(h Hold) bool { return h.Digest == p.Digest })
+}
+
+// PassByRerun takes a rerun by a person for the pass of the image that an earlier attempt of the same job put on hold. It
+// returns false, and changes nothing, where this is none.
+func (r *Record) PassByRerun(h Hold, by Identity, now time.Time) bool {
+	if by.Rerun == "" || by.Run == h.Run || !strings.HasPrefix(h.Run, by.Rerun) || strings.HasSuffix(by.Actor, "[bot]") {
+		return false
+	}
+	r.AddPass(Pass{Digest: h.Digest, By: by.Actor, At: now, Why: "rerun of " + h.Run + " (offline-test: rerun-accepts)"})
+	return true
 }
 
 // Ignored says in the user's words why the hold does not count this time.
@@ -102,8 +105,12 @@ func (h Hold) Ignored(reason string) string {
 	return clip(fmt.Sprintf("hold of %s since %s ignored: %s", h.Digest, h.At.UTC().Format(time.RFC3339), reason))
 }
 
-// End closes the record of a run with its outcome. A hold that the run ignored comes first in the reason.
+// End closes the record of a run with its outcome. A hold that the run ignored comes first in the reason; a promotion ends
+// the holds on what was promoted.
 func (r *Record) End(e Ended) {
+	if e.Outcome == Promoted {
+		r.Holds = slices.DeleteFunc(r.Holds, func(h Hold) bool { return h.Digest == e.Digest && h.covers(r.Template) })
+	}
 	if r.Ignored != "" {
 		e.Reason = strings.TrimSuffix(r.Ignored+"; "+e.Reason, "; ")
 	}

@@ -1,12 +1,15 @@
 package plan
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
 )
 
 const digest = "sha256:1111"
@@ -14,12 +17,20 @@ const digest = "sha256:1111"
 func TestDecide(t *testing.T) {
 	at := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	held := Record{Holds: []Hold{{Digest: digest, Template: "t1", Image: "shop:v2", At: at, Why: "errors"}}}
-	passed := held
-	passed.Passes = []Pass{{Digest: digest, At: at.Add(time.Hour)}}
-	passedBefore := held
-	passedBefore.Passes = []Pass{{Digest: digest, At: at.Add(-time.Hour)}}
-	promoted := held
-	promoted.History = []Ended{{Digest: digest, Outcome: Promoted}}
+	with := func(acts ...func(*Record)) Record {
+		var r Record
+		for _, act := range acts {
+			act(&r)
+		}
+		return r
+	}
+	fail := func(r *Record) {
+		r.Template = "t1"
+		r.AddHold(Hold{Digest: digest, Template: "t1", Image: "shop:v2", At: at, Why: "errors"})
+	}
+	pass := func(r *Record) { r.AddPass(Pass{Digest: digest, At: at.Add(-time.Hour)}) } // by a clock that is behind
+	promote := func(r *Record) { r.End(Ended{Digest: digest, Outcome: Promoted}) }
+	promoteOther := func(r *Record) { r.Template = "t2"; promote(r) }
 	running := Observed{Production: Workload{Digest: "sha256:0000"}, Current: "t0", Wanted: "t1"}
 	there := Observed{Production: Workload{Digest: digest}, Current: "t1", Wanted: "t1"}
 	otherParameters := Observed{Production: Workload{Digest: digest}, Current: "t0", Wanted: "t2"}
@@ -38,9 +49,11 @@ func TestDecide(t *testing.T) {
 		{"same image, other parameters", otherParameters, Record{}, digest, "", false, false},
 		{"held", running, held, digest, "", false, true},
 		{"held in another template", otherParameters, held, digest, "", false, false},
-		{"held and passed since", running, passed, digest, "", false, false},
-		{"held again after the pass", running, passedBefore, digest, "", false, true},
-		{"promoted before", running, promoted, digest, "", false, false},
+		{"held and passed since", running, with(fail, pass), digest, "", false, false},
+		{"held again after the pass", running, with(fail, pass, fail), digest, "", false, true},
+		{"held and promoted since", running, with(fail, promote), digest, "", false, false},
+		{"held and promoted since in another template", running, with(fail, promoteOther), digest, "", false, true},
+		{"promoted and held since", running, with(promote, fail), digest, "", false, true},
 		{"held, ignored with a reason", running, held, digest, "urgent", false, false},
 		{"another digest", running, held, "sha256:2222", "", false, false},
 	} {
@@ -96,11 +109,59 @@ func TestAHoldThatWasIgnoredIsInTheHistory(t *testing.T) {
 	assert.LessOrEqual(t, len(h.Ignored(strings.Repeat("x", 1000))), 303)
 }
 
+// TestARerunByAPersonIsAPass of what an earlier attempt of the same job put on hold, and of nothing else.
+func TestARerunByAPersonIsAPass(t *testing.T) {
+	const job = "github/shop/web/7/"
+	for _, tt := range []struct {
+		name   string
+		by     Identity
+		passes bool
+	}{
+		{"a person reruns the job", Identity{Run: job + "2/upgrade/r1", Rerun: job, Actor: "kim"}, true},
+		{"a bot does", Identity{Run: job + "2/upgrade/r1", Rerun: job, Actor: "renovate[bot]"}, false},
+		{"another run of the workflow", Identity{Run: "github/shop/web/8/1/upgrade/r1", Actor: "kim"}, false},
+		{"a rerun of another run", Identity{Run: "github/shop/web/8/2/upgrade/r1", Rerun: "github/shop/web/8/", Actor: "kim"}, false},
+		{"the attempt that failed, started again", Identity{Run: job + "1/upgrade/r1", Rerun: job, Actor: "kim"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var r Record
+			h := Hold{Digest: digest, Run: job + "1/upgrade/r1"}
+			r.AddHold(h)
+			assert.Equal(t, tt.passes, r.PassByRerun(h, tt.by, time.Now()))
+			_, held := r.Held(digest, "t1")
+			assert.Equal(t, !tt.passes, held)
+			if tt.passes {
+				require.Len(t, r.Passes, 1)
+				assert.Equal(t, "kim", r.Passes[0].By)
+				assert.Contains(t, r.Passes[0].Why, h.Run)
+			}
+		})
+	}
+}
+
+func TestAnOfflineTestSendsNobodyToGray(t *testing.T) {
+	p, err := BuildOffline(config.Config{OfflineTestJob: "test.yaml"}, Observed{Production: Workload{Replicas: 4}})
+	require.NoError(t, err)
+	var kinds []Kind
+	for _, s := range p.Steps {
+		kinds = append(kinds, s.Kind)
+		assert.Zero(t, s.Weight)
+	}
+	assert.Equal(t, []Kind{StartGray, Identify, VerifyGray, VerifyRoute, RunTest, RecordPass, RemoveGray}, kinds)
+	p, err = BuildOffline(config.Config{}, Observed{Production: Workload{Replicas: 4}})
+	require.NoError(t, err)
+	assert.Len(t, p.Steps, 6)
+	_, err = BuildOffline(config.Config{}, Observed{})
+	var f *Failure
+	require.ErrorAs(t, err, &f)
+	assert.Equal(t, FaultInput, f.Fault)
+}
+
 func TestTheRecordStaysSmall(t *testing.T) {
 	var r Record
-	for range 500 {
-		r.AddHold(Hold{Why: strings.Repeat("é", 1000)})
-		r.AddPass(Pass{Why: strings.Repeat("x", 1000)})
+	for i := range 500 {
+		r.AddHold(Hold{Digest: fmt.Sprint(i), Why: strings.Repeat("é", 1000)})
+		r.AddPass(Pass{Digest: "another", Why: strings.Repeat("x", 1000)})
 		r.End(Ended{Reason: strings.Repeat("x", 1000)})
 	}
 	assert.Len(t, r.Holds, 50)

@@ -16,6 +16,9 @@ func GrayName(name string) string { return suffixed(name, "-gray") }
 // WatchdogName is the name of the watchdog's Job: DEPLOYMENT-watchdog, cut like GrayName.
 func WatchdogName(deployment string) string { return suffixed(deployment, "-watchdog") }
 
+// TestJobName is the name of the Job of an offline test: DEPLOYMENT-offline-test, cut like GrayName.
+func TestJobName(deployment string) string { return suffixed(deployment, "-offline-test") }
+
 func suffixed(name, suffix string) string {
 	if len(name)+len(suffix) <= maxName {
 		return name + suffix
@@ -39,6 +42,17 @@ const (
 	SideHeader         = "X-Gray-Upgrade-Side"
 	fencePrefix        = "fence." + Domain + "/"
 )
+
+// OtherFence names the service, other than this one, whose upgrade has its fence among the annotations of an object; "":
+// none has.
+func OtherFence(annotations map[string]string, service string) string {
+	for key := range annotations {
+		if other, ok := strings.CutPrefix(key, fencePrefix); ok && other != service {
+			return other
+		}
+	}
+	return ""
+}
 
 // FenceKey is the annotation that carries the fence of the upgrade of a service.
 func FenceKey(service string) string { return fencePrefix + service }

@@ -22,7 +22,7 @@ const (
 // Phase groups steps for people.
 type Phase string
 
-// The phases of an upgrade, in order, and the one that ends a failed one.
+// The phases of an upgrade, in order, that of an offline test, and the one that ends a failed one.
 const (
 	PhasePreflight Phase = "preflight"
 	PhaseStart     Phase = "start gray"
@@ -33,13 +33,14 @@ const (
 	PhaseRoll      Phase = "roll production"
 	PhaseReturn    Phase = "return traffic"
 	PhaseRemove    Phase = "remove gray"
+	PhaseOffline   Phase = "offline test"
 	PhaseClose     Phase = "close"
 )
 
 // Kind says what a step makes true.
 type Kind string
 
-// The kinds of steps of an upgrade and of a close. Each may be run again: doing it twice is doing it once.
+// The kinds of steps of an upgrade, of an offline test and of a close. Each may be run again: doing it twice is doing it once.
 const (
 	StartGray        Kind = "start-gray"        // gray Deployment, Service and PDB stand with Replicas pods
 	Identify         Kind = "identify"          // the digest that gray runs is known, neither held nor already in production
@@ -55,6 +56,9 @@ const (
 	VerifyProduction Kind = "verify-production" // every production pod has passed its checks, asked directly
 	Promote          Kind = "promote"           // the point of no return is marked on the Deployment
 	RemoveGray       Kind = "remove-gray"       // our rules, the gray objects and our annotations are gone
+
+	RunTest    Kind = "run-test"    // the user's own test Job has succeeded against gray
+	RecordPass Kind = "record-pass" // the pass of gray's digest is on record
 
 	UndoRoll Kind = "undo-roll" // production's template is the baseline again
 	Await    Kind = "await"     // nothing to write now: look again shortly
@@ -143,6 +147,7 @@ const (
 	Refused     Outcome = "refused"
 	Stuck       Outcome = "stuck" // close is not confirmed: a person must act
 	Planned     Outcome = "planned"
+	Passed      Outcome = "passed" // an offline test: the image may try again
 )
 
 // Fault says whose fault a failure is.
@@ -185,6 +190,9 @@ func Failf(fault Fault, where, format string, args ...any) *Failure {
 
 // ErrLost is returned by every write after the Lease went to somebody else: stop, write nothing more, not even a close.
 var ErrLost = errors.New("the lease was taken over by another run")
+
+// ErrMoved is wrapped where pods of one template run different images: the tag was moved meanwhile.
+var ErrMoved = errors.New("the tag was moved meanwhile")
 
 // ErrUnconfirmed is returned when the data plane could not be seen serving a weight in time.
 var ErrUnconfirmed = errors.New("the weight is not confirmed")

@@ -23,11 +23,15 @@ func (t Target) GrayService() string { return GrayName(t.Service) }
 // Watchdog is the name of the watchdog's Job.
 func (t Target) Watchdog() string { return WatchdogName(t.Deployment) }
 
+// TestJob is the name of the Job of an offline test.
+func (t Target) TestJob() string { return TestJobName(t.Deployment) }
+
 // Identity says which run writes: shown to whoever is refused because of it. No field is secret.
 type Identity struct {
 	Run   string `json:"run"`             // unique for a job and its attempt
 	URL   string `json:"url,omitempty"`   // page of the job
 	Actor string `json:"actor,omitempty"` // who started it
+	Rerun string `json:"rerun,omitempty"` // what Run of this job's earlier attempts begins with; "": this is the first one
 }
 
 // Hold is the quarantine of an image that failed: digest and template are refused until a pass is recorded.
@@ -133,4 +137,6 @@ type Story struct {
 	ClosedIn  float64   `json:"closedIn,omitempty"` // seconds from the finding to the confirmed weight 0
 	PeakPods  int32     `json:"peakPods,omitempty"`
 	Evidence  string    `json:"evidence,omitempty"`
+	Compared  int       `json:"compared,omitempty"` // objects that were compared before and after; 0: they were not
+	Changes   []Change  `json:"changes,omitempty"`  // fields of theirs that differ
 }

@@ -26,6 +26,7 @@ const (
 	proofBytes    = 180 << 10
 	checkBytes    = 140 << 10
 	planBytes     = 40 << 10
+	changeBytes   = 40 << 10
 )
 
 // Markdown is the step summary: the verdict first, for a failure what, where, done and next, then everything that
@@ -42,6 +43,7 @@ func Markdown(s plan.Story) []byte {
 	weights(&b, s)
 	proofs(&b, s.Proofs)
 	evidence(&b, s)
+	changes(&b, s)
 	steps(&b, s)
 	if s.Evidence != "" {
 		fmt.Fprintf(&b, "Evidence, every sample and decision: %s\n", code(s.Evidence, reasonLength))
@@ -96,6 +98,24 @@ func facts(b *bytes.Buffer, s plan.Story) {
 		}
 	}
 	b.WriteString("\n")
+}
+
+// changes show what is not as it was before, so that nobody has to look for leftovers.
+func changes(b *bytes.Buffer, s plan.Story) {
+	if s.Compared == 0 {
+		return
+	}
+	b.WriteString("### Before and after\n\n")
+	if len(s.Changes) == 0 {
+		fmt.Fprintf(b, "The %d objects that this run worked on are as they were before it; nothing was added.\n\n", s.Compared)
+		return
+	}
+	fmt.Fprintf(b, "Of the %d objects that this run worked on, and of those it made, this differs from before:\n\n", s.Compared)
+	table := newTable(b, changeBytes, "object", "field", "before", "after")
+	for _, c := range s.Changes {
+		table.row(code(c.Object, nameLength), code(c.Field, cellLength), code(c.Before, imageLength), code(c.After, imageLength))
+	}
+	table.end()
 }
 
 func day(t time.Time) string {

@@ -22,7 +22,7 @@ import (
 
 func TestStories(t *testing.T) {
 	for name, story := range map[string]plan.Story{
-		"promoted": promoted(), "rolled-back": rolledBack(), "account-failure": accountFailure(),
+		"promoted": promoted(), "passed": passed(), "rolled-back": rolledBack(), "account-failure": accountFailure(),
 		"stuck": stuck(), "refused": refused(), "running": running(), "planned": planned(), "hostile": hostile(),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -48,7 +48,7 @@ func TestEveryOutcomeHasAVerdictOfItsOwn(t *testing.T) {
 	seen := map[string]plan.Outcome{}
 	for _, o := range []plan.Outcome{
 		"", plan.Promoted, plan.Unchanged, plan.RolledBack, plan.Closed, plan.Undecided,
-		plan.Interrupted, plan.Invalid, plan.Refused, plan.Stuck, plan.Planned,
+		plan.Interrupted, plan.Invalid, plan.Refused, plan.Stuck, plan.Planned, plan.Passed,
 	} {
 		s := story().Story
 		s.Outcome = o
@@ -110,7 +110,8 @@ func hostile() plan.Story {
 	check := judge.Check{Name: nasty, Verdict: judge.Fail, Got: math.NaN(), Limit: math.Inf(1), Unit: nasty, Why: nasty, Where: nasty}
 	t.did(time.Second, 5, plan.Step{Kind: nasty, Phase: nasty, Why: nasty, Side: nasty}, served(1, 19), judged(check), noted(nasty, nasty), broken(nasty))
 	t.Proofs = []plan.Proof{{Pod: nasty, Side: nasty, Account: nasty, Check: nasty, Verdict: nasty, Got: nasty, Want: nasty}}
-	t.Outcome, t.Held = plan.RolledBack, nasty
+	t.Outcome, t.Held, t.Compared = plan.RolledBack, nasty, 4
+	t.Changes = []plan.Change{{Object: nasty, Field: nasty, Before: nasty, After: nasty}}
 	t.Failure = &plan.Failure{What: nasty, Where: nasty, Done: nasty, Next: nasty, Checks: []judge.Check{check}}
 	return t.Story
 }
@@ -140,7 +141,7 @@ func TestHostileTextStaysText(t *testing.T) {
 	assert.Equal(t, 2, strings.Count(md, "```"), "the fences of the chart and no others")
 	for line := range strings.Lines(md) {
 		if strings.HasPrefix(line, "|") {
-			assert.Contains(t, []int{6, 7, 8}, strings.Count(line, "|")-1, "a cell broke out of its table: %s", line)
+			assert.Contains(t, []int{4, 6, 7, 8}, strings.Count(line, "|")-1, "a cell broke out of its table: %s", line)
 		}
 	}
 	text := Text(hostile())

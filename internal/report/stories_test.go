@@ -96,7 +96,11 @@ func promoted() plan.Story {
 		did(time.Second, 100, plan.Step{Kind: plan.Promote, Phase: plan.PhaseRoll, Weight: 100}).
 		did(2*time.Second, 0, shift(plan.PhaseReturn, 0), served(0, 60)).
 		did(12*time.Second, 0, plan.Step{Kind: plan.RemoveGray, Phase: plan.PhaseRemove})
-	t.Outcome = plan.Promoted
+	t.Outcome, t.Compared = plan.Promoted, 4
+	t.Changes = []plan.Change{
+		{Object: "Deployment web", Field: "spec.template.spec.containers[web].image", Before: `"registry.example.com/shop/app:v1"`, After: `"registry.example.com/shop/app:v2@` + newDigest + `"`},
+		{Object: "Deployment web", Field: "spec.template.spec.containers[web].env[FEATURES].value", After: "(not shown)"},
+	}
 	return t.Story
 }
 
@@ -105,7 +109,7 @@ func rolledBack() plan.Story {
 	t.did(14*time.Second, 20, watch(20), served(203, 811), judged(goodErrors, badErrors, newLogs), broken("gray answered 5xx to 61 of 203 requests (30 %, limit 1 point above production)")).
 		did(400*time.Millisecond, 0, plan.Step{Kind: plan.ShiftTraffic, Phase: plan.PhaseClose, Why: "production is usable"}, served(0, 60)).
 		did(11*time.Second, 0, plan.Step{Kind: plan.RemoveGray, Phase: plan.PhaseClose})
-	t.Outcome, t.ClosedIn, t.Held = plan.RolledBack, 0.4, newDigest
+	t.Outcome, t.ClosedIn, t.Held, t.Compared = plan.RolledBack, 0.4, newDigest, 4
 	t.Failure = &plan.Failure{
 		Fault: plan.FaultImage, Step: watch(20),
 		What:   "at weight 20 gray answered 5xx to 61 of 203 requests (30 %, limit 1 point above production); production to 2 of 811 (0.2 %)",
@@ -114,6 +118,19 @@ func rolledBack() plan.Story {
 		Next:   "test app:v2@sha256:9f8e7d6c5b4a offline (its logs are in the evidence folder), record it with: gray-upgrade offline-test pass; then rerun",
 		Checks: []judge.Check{badErrors, newLogs},
 	}
+	return t.Story
+}
+
+func passed() plan.Story {
+	t := story().
+		did(5*time.Second, 0, plan.Step{Kind: plan.StartGray, Phase: plan.PhaseStart, Replicas: 1}).
+		did(1100*time.Millisecond, 0, plan.Step{Kind: plan.VerifyGray, Phase: plan.PhaseVerify}).
+		did(34*time.Second, 0, plan.Step{Kind: plan.RunTest, Phase: plan.PhaseOffline}).
+		did(100*time.Millisecond, 0, plan.Step{Kind: plan.RecordPass, Phase: plan.PhaseOffline},
+			noted("recorded: offline-test run: 2 checks passed on 1 targets; Job web-offline-test succeeded in 34s")).
+		did(3*time.Second, 0, plan.Step{Kind: plan.RemoveGray, Phase: plan.PhaseRemove}).
+		proved("web-gray-7c9f-x2x")
+	t.Outcome, t.Compared = plan.Passed, 4
 	return t.Story
 }
 

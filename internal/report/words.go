@@ -32,6 +32,8 @@ func verdict(s plan.Story) (sign, line string) {
 		return "✅", fmt.Sprintf("unchanged: %s runs %s already; %s", service, short(s.To), unchanged(s.Entries))
 	case plan.Planned:
 		return "📋", fmt.Sprintf("planned: %s to %s in %d steps, nothing was changed", service, short(s.To), len(s.Plan.Steps))
+	case plan.Passed:
+		return "✅", fmt.Sprintf("passed: %s passed its offline test for %s, no user met it; it may try again", short(s.To), service)
 	case plan.RolledBack:
 		return "❌", fmt.Sprintf("rolled back: %s; %s failed%s", users(s, short(s.From)), short(s.To), held(s))
 	case plan.Closed:

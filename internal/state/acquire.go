@@ -18,7 +18,7 @@ import (
 const lookAgain = 250 * time.Millisecond
 
 // Acquire takes the Lease and returns the record found in it (the zero Record where there was none). It makes the
-// Lease where it is missing. A Lease that another run holds is taken at once with takeover; else Acquire watches
+// Lease where it is missing. A record that cannot be read is an error, but for a takeover: users go home whatever it says. A Lease that another run holds is taken at once with takeover; else Acquire watches
 // it: a holder that renews, or hands over to another, lives, and Acquire returns a *plan.Failure with FaultRefused
 // that names it (a live holder renews every 2 s, so within 5 s); one that does nothing for Duration is dead, and its
 // Lease is taken. A holder with our own identity is like any other: it may be this job's container before its restart,
@@ -41,12 +41,15 @@ func (l *Lease) Acquire(ctx context.Context, takeover bool) (context.Context, pl
 		now := time.Now()
 		switch {
 		case holder(have) == "" || takeover || watched.still(have, now) >= l.Duration:
-			held, err := l.take(ctx, have)
-			if err == nil {
+			held, takeErr := l.take(ctx, have)
+			if takeErr == nil {
+				l.mu.Lock()
+				l.foreign = err != nil
+				l.mu.Unlock()
 				return held, record, nil
 			}
-			if !apierrors.IsConflict(err) {
-				return nil, plan.Record{}, l.failed("take", err)
+			if !apierrors.IsConflict(takeErr) {
+				return nil, plan.Record{}, l.failed("take", takeErr)
 			}
 			continue // somebody was faster: look again
 		case watched.moved:

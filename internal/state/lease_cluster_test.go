@@ -208,15 +208,62 @@ func TestFenceRisesWhenTheLeaseIsDeleted(t *testing.T) {
 	a, b := lease(t, cfg, ns, "1/1"), lease(t, cfg, ns, "2/1")
 	held, _ := acquire(t, a, false)
 	first := fence(t, a)
-	time.Sleep(1100 * time.Millisecond) // creation times are whole seconds
-	require.NoError(t, b.Forget(t.Context()))
-	require.NoError(t, b.Forget(t.Context()), "twice")
+	time.Sleep(1100 * time.Millisecond)                                                // creation times are whole seconds
+	require.NoError(t, b.client.Delete(t.Context(), b.name(), metav1.DeleteOptions{})) // a person does
 	acquire(t, b, false)
 	assert.Greater(t, fence(t, b), first)
 	_, err := a.Fence(t.Context())
 	require.ErrorIs(t, err, plan.ErrLost)
 	<-held.Done()
 	require.ErrorIs(t, context.Cause(held), plan.ErrLost)
+}
+
+// TestForget: what is recorded goes only with the holder's word, and never under another run's feet.
+func TestForget(t *testing.T) {
+	cfg := clustertest.Config(t)
+	ns := clustertest.Namespace(t, cfg)
+	a, b := lease(t, cfg, ns, "1/1"), lease(t, cfg, ns, "2/1")
+	require.ErrorIs(t, a.Forget(t.Context()), plan.ErrLost, "not ours")
+	heldByA, _ := acquire(t, a, false)
+	require.NoError(t, a.Save(t.Context(), plan.Record{Step: "weight 5"}))
+	heldByB, _ := acquire(t, b, true)
+	require.ErrorIs(t, a.Forget(t.Context()), plan.ErrLost, "taken over")
+	require.NoError(t, heldByB.Err())
+	record, _, err := b.Load(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "weight 5", record.Step)
+	require.NoError(t, b.Forget(t.Context()))
+	require.Error(t, heldByB.Err())
+	<-heldByA.Done()
+	record, holder, err := b.Load(t.Context())
+	require.NoError(t, err)
+	assert.Nil(t, holder)
+	assert.Zero(t, record)
+}
+
+// TestARecordThatCannotBeReadIsLeftAlone: a close goes on without it, and its holds are not lost.
+func TestARecordThatCannotBeReadIsLeftAlone(t *testing.T) {
+	cfg := clustertest.Config(t)
+	ns := clustertest.Namespace(t, cfg)
+	a := lease(t, cfg, ns, "1/1")
+	held, _ := acquire(t, a, false)
+	require.NoError(t, a.Release(held))
+	have, err := a.client.Get(t.Context(), a.name(), metav1.GetOptions{})
+	require.NoError(t, err)
+	const newer = `{"version":7,"holds":{"sha256:1":"errors"}}`
+	metav1.SetMetaDataAnnotation(&have.ObjectMeta, annotationRecord, newer)
+	_, err = a.client.Update(t.Context(), have, metav1.UpdateOptions{})
+	require.NoError(t, err)
+	b := lease(t, cfg, ns, "2/1")
+	_, _, err = b.Acquire(t.Context(), false)
+	require.ErrorContains(t, err, "read annotation")
+	held, record := acquire(t, b, true)
+	assert.Zero(t, record)
+	require.NoError(t, b.Save(held, plan.Record{Step: "closing"}))
+	require.NoError(t, b.Release(held))
+	have, err = a.client.Get(t.Context(), a.name(), metav1.GetOptions{})
+	require.NoError(t, err)
+	assert.Equal(t, newer, have.Annotations[annotationRecord])
 }
 
 func TestDeadHolderIsWaitedOut(t *testing.T) {

@@ -12,8 +12,16 @@ import (
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
-// Save writes the record, cut to 64 KiB. It returns plan.ErrLost, and writes nothing, where the Lease is not ours.
+// Save writes the record, cut to 64 KiB. It returns plan.ErrLost, and writes nothing, where the Lease is not ours. Where a
+// record stands that could not be read, such as a newer program's, nothing is written: its holds must not be lost.
 func (l *Lease) Save(ctx context.Context, r plan.Record) error {
+	l.mu.Lock()
+	foreign := l.foreign
+	l.mu.Unlock()
+	if foreign {
+		l.Log.Warn("the record is left as it is: it cannot be read", "object", l.where())
+		return nil
+	}
 	text, err := encode(r)
 	if err != nil {
 		return err
@@ -49,16 +57,31 @@ func (l *Lease) Release(ctx context.Context) error {
 	return l.failed("release", err)
 }
 
-// Forget deletes the Lease with its record and its holds. One that is gone already is no error.
+// Forget deletes the Lease, which must be ours, with its record and its holds: what was read under it is what goes. It
+// returns plan.ErrLost, and deletes nothing, where another run has it meanwhile.
 func (l *Lease) Forget(ctx context.Context) error {
-	if l.holds() {
-		if err := l.Release(ctx); err != nil {
-			return err
-		}
+	if !l.holds() {
+		return plan.ErrLost
 	}
-	err := l.client.Delete(ctx, l.name(), metav1.DeleteOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
+	l.stop()
+	l.kept.Wait()
+	have, err := l.client.Get(ctx, l.name(), metav1.GetOptions{})
+	if err != nil {
+		return l.failed("read", err)
 	}
-	return l.failed("delete", err)
+	if !l.mine(have) {
+		return plan.ErrLost
+	}
+	err = l.client.Delete(ctx, l.name(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &have.UID, ResourceVersion: &have.ResourceVersion}})
+	if apierrors.IsConflict(err) {
+		return plan.ErrLost
+	}
+	if err != nil {
+		return l.failed("delete", err)
+	}
+	l.mu.Lock()
+	l.held = false
+	l.mu.Unlock()
+	l.cancel(nil)
+	return nil
 }

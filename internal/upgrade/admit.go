@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
@@ -45,9 +46,12 @@ func (r *run) identify(ctx context.Context) error {
 }
 
 // admit notes the digest that gray runs: one that is held goes no further, one that production already runs the same way
-// is nothing to upgrade.
+// is nothing to upgrade. An offline test takes any.
 func (r *run) admit(o plan.Observed, digest string) error {
 	r.learn(o, digest)
+	if r.offline {
+		return nil
+	}
 	unchanged, err := r.decide(o, digest)
 	if err != nil {
 		return err
@@ -71,6 +75,7 @@ func (r *run) learn(o plan.Observed, digest string) {
 
 // decide asks plan.Decide, and tells, once, of a hold that does not count because the user gave a reason.
 func (r *run) decide(o plan.Observed, digest string) (unchanged bool, err error) {
+	r.acceptRerun(o, digest)
 	unchanged, err = plan.Decide(o, r.record, digest, r.Config.IgnoreHold)
 	if unchanged || err != nil {
 		return unchanged, err
@@ -80,6 +85,14 @@ func (r *run) decide(o plan.Observed, digest string) (unchanged bool, err error)
 		r.note("%s", r.record.Ignored)
 	}
 	return false, nil
+}
+
+// acceptRerun ends the hold on a digest where the user takes a rerun by a person for the offline test.
+func (r *run) acceptRerun(o plan.Observed, digest string) {
+	hold, held := r.record.Held(digest, o.Wanted)
+	if held && r.Config.OfflineTest == config.RerunAccepts && r.record.PassByRerun(hold, r.Identity, time.Now().UTC()) {
+		r.note("the hold of %s since %s is over: %s started the job anew (offline-test: rerun-accepts)", digest, hold.At.UTC().Format(time.RFC3339), r.Identity.Actor)
+	}
 }
 
 // hold puts the image on hold in the record, which is saved right after the first write of the close. A gray that never

@@ -2,45 +2,65 @@ package upgrade
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
-// lookEvery is the time between two looks at the world while gray has users: a look is a dozen requests to the API server.
 const (
-	lookEvery = 2 * time.Second
-	lookSoon  = time.Second // after a look that found something
+	lookEvery = 2 * time.Second // between two looks at the world while gray has users: each is a dozen requests to the API server
+	lookTwice = time.Second     // how far apart two looks are that count as two
 )
 
 // moving stands for the weight while this run writes one.
 const moving = -1
 
 // lookOut looks, while gray has users, whether the world is still the one that this run made: gray has a ready endpoint, the
-// weight is the one last written, production's template is nobody else's. What is wrong in two looks in a row ends
-// the running step, by no fault of the image; one look may fall into a write of our own.
+// weight is the one last written, production's template is nobody else's. What is wrong ends the running step, by no fault of
+// the image: at once where users meet a gray that is not there, else when it is still wrong in a second look, since one may
+// fall into a write of our own.
 func (r *run) lookOut(ctx context.Context) {
+	changed := r.Joined(ctx)
 	var before *plan.Failure
-	for wait := lookEvery; sleep(ctx, wait) == nil; {
+	var since time.Time
+	for wait := lookEvery; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-time.After(wait):
+		}
 		now := r.drift(ctx)
-		if now != nil && before != nil && now.What == before.What {
+		switch {
+		case now == nil:
+			before, wait = nil, lookEvery
+			continue
+		case before == nil || now.What != before.What:
+			before, since = now, time.Now()
+		}
+		apart := lookTwice
+		if errors.Is(now, errNobodyServes) {
+			apart = 0
+		}
+		if time.Since(since) >= apart {
 			r.cancel(now)
 			return
 		}
-		before, wait = now, lookEvery
-		if now != nil {
-			wait = lookSoon
-		}
+		wait = lookTwice
 	}
 }
 
+// errNobodyServes is wrapped where users are sent to a gray without a ready endpoint.
+var errNobodyServes = errors.New("gray has no ready endpoint")
+
 // drift names what is wrong now; nil where nothing is, or where it cannot be seen: others tell of an API server that is away.
 func (r *run) drift(ctx context.Context) *plan.Failure {
-	o, err := r.Cluster.Observe(ctx)
+	weight, err := r.Gateway.Weight(ctx) // before gray: what was sent there must be served afterwards
 	if err != nil {
 		return nil //nolint:nilerr // an API server that is away is no drift
 	}
-	weight, err := r.Gateway.Weight(ctx)
+	o, err := r.Cluster.Observe(ctx)
 	if err != nil {
 		return nil //nolint:nilerr // as above
 	}
@@ -48,10 +68,10 @@ func (r *run) drift(ctx context.Context) *plan.Failure {
 	wrote, rolled := r.wrote, r.rolled
 	r.mu.Unlock()
 	switch {
-	case wrote != moving && weight != wrote:
+	case weight > 0 && weight == wrote && o.Gray.Ready == 0:
+		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.GrayService(), "%w at weight %d", errNobodyServes, weight)
+	case weight != wrote && wrote != moving:
 		return r.foreignWeight(weight, wrote)
-	case weight > 0 && o.Gray.Ready == 0:
-		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.GrayService(), "gray has no ready endpoint at weight %d", weight)
 	case rolled && o.Production.Template == plan.Baseline:
 		return plan.Failf(plan.FaultInfrastructure, "Deployment "+r.Target.Namespace+"/"+r.Target.Deployment,
 			"somebody else gave production its old pod template back after it was rolled (image %s): it is left as it is", o.Production.Image)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
@@ -152,6 +153,14 @@ func (r *run) done(outcome plan.Outcome) string {
 	return fmt.Sprintf("gray removed; no user was sent to it, all are on %s", home)
 }
 
+// orRerun is the other way where the user takes a rerun for the offline test.
+func (r *run) orRerun() string {
+	if r.Config.OfflineTest != config.RerunAccepts {
+		return ""
+	}
+	return " (a person may also just rerun this job: offline-test is rerun-accepts)"
+}
+
 func (r *run) next(outcome plan.Outcome) string {
 	digest := r.record.Digest
 	switch outcome {
@@ -160,9 +169,8 @@ func (r *run) next(outcome plan.Outcome) string {
 			return fmt.Sprintf("the digest of %s could not be learned, so nothing is on hold: give the image by digest (NAME@sha256:...) or upgrade to a fixed one "+
 				"(gray is deleted; its logs are in the evidence folder)", r.record.Image)
 		}
-		return fmt.Sprintf("the image needs an offline test before it may try again: test %s offline (gray is deleted; its logs are in the evidence folder), record the pass with "+
-			"gray-upgrade offline-test pass --namespace %s --service %s --digest %s --by WHO --why TEXT, then rerun; or upgrade to a fixed image",
-			pinned(r.record.Image, digest), r.Target.Namespace, r.Target.Service, digest)
+		return fmt.Sprintf("the image needs an offline test before it may try again (gray is deleted; its logs are in the evidence folder): test %s with %s; then rerun%s; or upgrade to a fixed image",
+			pinned(r.record.Image, digest), plan.OfflineTest(r.Target, digest), r.orRerun())
 	case plan.Invalid:
 		return "correct the input, then rerun"
 	case plan.Refused:
@@ -173,7 +181,7 @@ func (r *run) next(outcome plan.Outcome) string {
 		return "rerun when you are ready; the image is not blamed"
 	case plan.Closed:
 		return "repair what is named above, then rerun; the image is not blamed"
-	case plan.Stuck, plan.Promoted, plan.Unchanged, plan.Planned:
+	case plan.Stuck, plan.Promoted, plan.Unchanged, plan.Planned, plan.Passed:
 	}
 	return ""
 }

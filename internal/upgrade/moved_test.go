@@ -223,3 +223,21 @@ func TestTheWeightIsChangedRightBeforeAWriteThatRestsOnIt(t *testing.T) {
 		home(t, w, "sha256:new")
 	})
 }
+
+// TestATagThatIsMovedWhileUsersAreOnGray: a pod that joins pulls it anew, and what it runs was never identified.
+func TestATagThatIsMovedWhileUsersAreOnGray(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.onWrite = func(what string) {
+			if what == "weight 5" {
+				w.digest = "sha256:another"
+			}
+		}
+		story := w.upgrade("1").Run(t.Context())
+		assert.Equal(t, plan.Closed, story.Outcome)
+		assert.Equal(t, 5, story.Highest)
+		assert.Contains(t, story.Failure.What, "gray began with digest sha256:new and now runs sha256:another: the tag was moved meanwhile")
+		assert.Empty(t, w.record.Holds)
+		home(t, w, "sha256:old")
+	})
+}

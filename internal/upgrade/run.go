@@ -41,6 +41,8 @@ type run struct {
 	longest  time.Duration // of the requests seen
 	found    time.Time     // when the anomaly was found
 	guarded  bool          // a watchdog stands by from the first weight on
+	offline  bool          // an offline test: a hold is why it runs
+	tested   string        // how the user's own offline test passed
 	closing  *closing      // nil: on the way forward
 	watching context.CancelFunc
 	watched  sync.WaitGroup
@@ -171,8 +173,11 @@ func (r *run) verifyJoined(ctx context.Context) {
 		case <-time.After(again):
 		}
 		err := r.provePods(ctx)
+		if err == nil {
+			err = r.sameDigest(ctx)
+		}
 		var f *plan.Failure
-		if errors.As(err, &f) && f.Fault == plan.FaultImage {
+		if errors.As(err, &f) && (f.Fault == plan.FaultImage || errors.Is(err, plan.ErrMoved)) {
 			r.cancel(f)
 			return
 		}

@@ -38,15 +38,20 @@ func (r *run) verifyGray(ctx context.Context) error {
 	if err := r.provePods(ctx); err != nil {
 		return err
 	}
-	digest, err := r.Gray.Digest(ctx)
-	if err != nil {
+	if err := r.sameDigest(ctx); err != nil {
 		return err
 	}
-	if digest != r.record.Digest {
-		return plan.Failf(plan.FaultInfrastructure, "Deployment "+r.Target.Namespace+"/"+r.Target.GrayDeployment(),
-			"gray began with digest %s and now runs %s: the tag %s was moved meanwhile; give the image by digest", r.record.Digest, digest, r.record.Image)
-	}
 	return r.Gray.Ready(ctx)
+}
+
+// sameDigest makes sure that every gray pod runs what gray was identified as: a pod that joins pulls the tag anew.
+func (r *run) sameDigest(ctx context.Context) error {
+	digest, err := r.Gray.Digest(ctx)
+	if err != nil || digest == r.record.Digest {
+		return err
+	}
+	return plan.Failf(plan.FaultInfrastructure, "Deployment "+r.Target.Namespace+"/"+r.Target.GrayDeployment(),
+		"gray began with digest %s and now runs %s: %w (%s); give the image by digest", r.record.Digest, digest, plan.ErrMoved, r.record.Image)
 }
 
 // provePods proves every gray pod that has not passed as it is now.

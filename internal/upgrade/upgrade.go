@@ -27,6 +27,10 @@ type Upgrade struct {
 	Preflight func(ctx context.Context) (warnings []string, guarded bool, err error)
 	// KeepLogs puts gray's logs where people find them, before gray goes.
 	KeepLogs func(ctx context.Context) error
+	// TestJob runs the user's own offline test against gray and says in words how it passed.
+	TestJob func(ctx context.Context) (passed string, err error)
+	// Objects returns the objects that an upgrade changes or makes.
+	Objects func(ctx context.Context) (plan.Objects, error)
 	// Joined tells of changes to gray's pods until ctx ends; several may be told once.
 	Joined func(ctx context.Context) <-chan struct{}
 
@@ -121,17 +125,12 @@ func orCause(ctx context.Context, err error) error {
 	return err
 }
 
-// upgrade is the whole run: bring home what an earlier run left, check, plan, and take one step after the other. A step
-// that fails ends in a close.
+// upgrade is the whole run: bring home what an earlier run left, check, plan, and take one step after the other.
 func (r *run) upgrade(ctx, held context.Context) error {
 	if done, err := r.tidyUp(held); done || err != nil {
 		return err
 	}
-	r.record.Image, r.record.Digest, r.record.Template = r.Config.Image, "", "" // what an earlier run learned is not ours
-	if err := r.preflight(ctx); err != nil {
-		return err
-	}
-	o, err := r.observe(ctx)
+	o, err := r.ready(ctx)
 	if err != nil {
 		return err
 	}
@@ -142,6 +141,25 @@ func (r *run) upgrade(ctx, held context.Context) error {
 	if err := r.build(o); err != nil {
 		return err
 	}
+	return r.carryOut(ctx, held, plan.Promoted)
+}
+
+// ready makes sure, with nothing changed, that there is nothing in the way, and looks.
+func (r *run) ready(ctx context.Context) (plan.Observed, error) {
+	r.record.Image, r.record.Digest, r.record.Template = r.Config.Image, "", "" // what an earlier run learned is not ours
+	if err := r.preflight(ctx); err != nil {
+		return plan.Observed{}, err
+	}
+	return r.observe(ctx)
+}
+
+// carryOut takes every step of the plan; outcome is how that ends. A step that fails ends in a close.
+func (r *run) carryOut(ctx, held context.Context, outcome plan.Outcome) error {
+	tell, err := r.compared(ctx)
+	if err != nil {
+		return err
+	}
+	defer tell()
 	ctx, cancel := context.WithTimeoutCause(ctx, r.Config.Timeout,
 		plan.Failf(plan.FaultInfrastructure, "", "the upgrade took longer than its timeout of %s", r.Config.Timeout))
 	defer cancel()
@@ -151,7 +169,7 @@ func (r *run) upgrade(ctx, held context.Context) error {
 			return r.closeAfter(held, s, err)
 		}
 	}
-	r.story.Outcome = plan.Promoted
+	r.story.Outcome = outcome
 	return nil
 }
 
@@ -201,6 +219,10 @@ func (r *run) do(ctx context.Context, s plan.Step) error {
 		return r.prove(r.Verifier.Production(ctx))
 	case plan.Promote:
 		return r.Cluster.Promote(ctx, r.record.Digest)
+	case plan.RunTest:
+		return r.runTest(ctx)
+	case plan.RecordPass:
+		return r.recordPass(ctx)
 	case plan.UndoRoll:
 		return r.Cluster.Undo(ctx)
 	case plan.RemoveGray:

@@ -93,6 +93,20 @@ func TestRunClosesWhatItFinds(t *testing.T) {
 	}
 }
 
+// TestTheStoryTellsWhatDiffersFromBefore: the image after a promotion, nothing after a close.
+func TestTheStoryTellsWhatDiffersFromBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.findAt, w.finding = 20, badImage
+		bad := w.upgrade("1").Run(t.Context())
+		assert.Equal(t, 2, bad.Compared)
+		assert.Empty(t, bad.Changes)
+		w.digest = "sha256:newer"
+		good := w.upgrade("2").Run(t.Context())
+		assert.Equal(t, []plan.Change{{Object: "Deployment shop", Field: "spec.image", Before: `"sha256:old"`, After: `"sha256:newer"`}}, good.Changes)
+	})
+}
+
 func TestRunRefusesAHeldImageUntilAPassIsRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -178,6 +192,42 @@ func TestTheWorldMoves(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAGrayThatVanishesIsClosedAtOnce: whoever is sent there meets nobody.
+func TestAGrayThatVanishesIsClosedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		var told []chan struct{}
+		var gone, home time.Time
+		w.onWrite = func(what string) {
+			switch {
+			case what == "weight 20":
+				time.AfterFunc(5300*time.Millisecond, func() {
+					w.mu.Lock()
+					w.gone, gone = true, time.Now()
+					w.mu.Unlock()
+					for _, changed := range told {
+						changed <- struct{}{}
+					}
+				})
+			case what == "weight 0" && home.IsZero():
+				home = time.Now()
+			}
+		}
+		u := w.upgrade("1")
+		u.Joined = func(context.Context) <-chan struct{} {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			told = append(told, make(chan struct{}, 1))
+			return told[len(told)-1]
+		}
+		story := u.Run(t.Context())
+		assert.Equal(t, plan.Closed, story.Outcome, "%+v", story.Failure)
+		assert.Contains(t, story.Failure.What, "gray has no ready endpoint at weight 20")
+		assert.Less(t, home.Sub(gone), 100*time.Millisecond)
+		assert.Empty(t, w.record.Holds)
+	})
 }
 
 // TestACloseThatCannotLookIsNotConfirmed: the API server is away.

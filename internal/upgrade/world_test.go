@@ -381,10 +381,28 @@ func (w *world) upgrade(run string) *Upgrade {
 		From:      "shop:v1",
 		Preflight: func(context.Context) ([]string, bool, error) { return nil, w.guarded, nil },
 		KeepLogs:  func(context.Context) error { return nil },
+		Objects:   w.objects,
 		Joined:    func(context.Context) <-chan struct{} { return nil }, // the tick has to do
 		Cluster:   w, Gray: grayPort{w}, Scaling: w, Watchdog: guardPort{w}, Gateway: w, Verifier: w, Watcher: w, Store: w,
 		Progress: quiet{}, Evidence: quiet{}, Log: slog.New(slog.DiscardHandler),
 	}
+}
+
+// objects are production and the route, and gray where it stands.
+func (w *world) objects(context.Context) (plan.Objects, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := plan.Objects{}
+	marks := map[string]string{}
+	if w.annotated {
+		marks["mark"] = "ours"
+	}
+	err := errors.Join(all.Add("Deployment", "shop", nil, marks, map[string]any{"image": w.production.Digest}),
+		all.Add("HTTPRoute", "shop", nil, nil, map[string]any{"weight": w.weight, "edited": w.edited}))
+	if w.gray.Exists {
+		err = errors.Join(err, all.Add("Deployment", "shop-gray", nil, nil, nil))
+	}
+	return all, err
 }
 
 type grayPort struct{ w *world }

@@ -21,7 +21,7 @@ import (
 type settings struct {
 	role, mode, version  string
 	listen, adminListen  string
-	cartURL              string
+	cartURL, testURL     string
 	faults, faultsFile   string
 	nameVersion, access  bool
 	work, lameDuck, jobs time.Duration
@@ -48,13 +48,14 @@ func main() {
 func readSettings(args []string, env func(string) (string, bool)) (settings, error) {
 	var s settings
 	f := flag.NewFlagSet("app", flag.ContinueOnError)
-	f.StringVar(&s.role, "role", "web", "web or cart")
+	f.StringVar(&s.role, "role", "web", "web, cart, or test: ask a shop and judge its answers")
 	f.StringVar(&s.mode, "mode", "production", "production, or gray: background jobs off")
 	f.StringVar(&s.version, "version", "dev", "version named in answers")
 	f.BoolVar(&s.nameVersion, "name-version", true, "name version and mode in answers")
 	f.StringVar(&s.listen, "listen", ":8080", "address of the shop")
 	f.StringVar(&s.adminListen, "admin-listen", ":8081", "address of /faults and /stats; empty: none")
 	f.StringVar(&s.cartURL, "cart-url", "", "base URL of the cart; empty: answer /cart itself")
+	f.StringVar(&s.testURL, "gray-test-url", "", "shop that the role test asks")
 	f.StringVar(&s.faults, "faults", "", "faults from the start, as JSON")
 	f.StringVar(&s.faultsFile, "faults-file", "", "file of faults, read again every 100 ms")
 	f.BoolVar(&s.access, "access-log", true, "log a line per request")
@@ -96,8 +97,10 @@ func (s settings) check(rest []string) error {
 	switch {
 	case len(rest) > 0:
 		return fmt.Errorf("unexpected argument %q", rest[0])
-	case s.role != "web" && s.role != "cart":
-		return fmt.Errorf("--role=%s: must be web or cart", s.role)
+	case s.role != "web" && s.role != "cart" && s.role != "test":
+		return fmt.Errorf("--role=%s: must be web, cart or test", s.role)
+	case s.role == "test" && s.testURL == "":
+		return errors.New("--role=test needs --gray-test-url")
 	case s.mode != "production" && s.mode != "gray":
 		return fmt.Errorf("--mode=%s: must be production or gray", s.mode)
 	}
@@ -107,6 +110,9 @@ func (s settings) check(rest []string) error {
 // run serves until a signal ends the process.
 func run(s settings) error {
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil)).With("role", s.role)
+	if s.role == "test" {
+		return test(s.testURL, log)
+	}
 	shop, err := newShop(s, log)
 	if err != nil {
 		return err
@@ -135,6 +141,23 @@ func run(s settings) error {
 	}
 	go func() { failed <- server.Serve(listener) }()
 	return untilSignal(failed, server, s.lameDuck, log)
+}
+
+// test asks a shop ten times and returns an error unless every answer is right.
+func test(url string, log *slog.Logger) error {
+	client := http.Client{Timeout: 5 * time.Second}
+	for range 10 {
+		answer, err := client.Get(url)
+		if err != nil {
+			return err
+		}
+		_ = answer.Body.Close()
+		log.Info("asked", "url", url, "status", answer.StatusCode)
+		if answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s answered %d", url, answer.StatusCode)
+		}
+	}
+	return nil
 }
 
 // untilSignal returns at the first signal, which ends the process with requests in flight; with a lame duck it

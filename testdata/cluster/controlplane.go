@@ -16,6 +16,7 @@ rules:
     nonResourceURLs: [/readyz*, /livez*, /healthz*]
   - level: None # heartbeats
     resources: [{group: coordination.k8s.io}]
+    namespaces: [kube-system, kube-node-lease]
   - level: Metadata
 `
 

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+	"github.com/gray-upgrade/gray-upgrade/internal/state"
+)
+
+// forgetCommand deletes the Lease of a service, and with it holds, passes and history. Nothing may be under way or left.
+func forgetCommand(ctx context.Context, args []string, w world) int {
+	var holds string
+	s, code := begin(args, w, []extra{{"holds", config.TypeBoolean, &holds}}, parseTarget)
+	if s == nil {
+		return code
+	}
+	cl, err := connect(s.config, s.log)
+	if err != nil {
+		return s.refuse(err)
+	}
+	lease := state.New(state.Options{Kube: cl.kube, Namespace: cl.namespace, Service: s.config.Service, Identity: s.host.Identity(), Log: s.log})
+	if err := forget(ctx, lease, holds == "true"); err != nil {
+		return s.refuse(explained(cl, err))
+	}
+	s.host.Print(fmt.Sprintf("forgotten: nothing is recorded of service %s/%s any more", cl.namespace, s.config.Service))
+	return exitDone
+}
+
+// forget deletes the Lease that it takes; a run that lives is named and left alone.
+func forget(ctx context.Context, lease *state.Lease, holds bool) error {
+	_, record, err := lease.Acquire(ctx, false)
+	if err != nil {
+		return err
+	}
+	if err := forgettable(record, holds, "--namespace "+lease.Namespace+" --service "+lease.Service); err != nil {
+		return errors.Join(err, lease.Release(context.WithoutCancel(ctx)))
+	}
+	return lease.Forget(context.WithoutCancel(ctx))
+}
+
+// forgettable refuses to forget what keeps users safe: an upgrade that is not brought home, and holds nobody asked to drop.
+func forgettable(r plan.Record, holds bool, where string) error {
+	switch {
+	case r.Open:
+		f := plan.Failf(plan.FaultRefused, "", "the upgrade of run %s is not finished: its record is what brings users home", r.Identity.Run)
+		f.Next = "bring it home first: gray-upgrade close " + where
+		return f
+	case len(r.Holds) > 0 && !holds:
+		f := plan.Failf(plan.FaultRefused, "", "%d images are on hold, the last one %s: forgetting would let them to users again", len(r.Holds), r.Holds[len(r.Holds)-1].Digest)
+		f.Next = "test them offline first, or forget their holds as well: gray-upgrade forget --holds=true " + where
+		return f
+	}
+	return nil
+}
