@@ -17,7 +17,7 @@ func (r *run) compared(ctx context.Context) (tell func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() {
+	return func() { //nolint:contextcheck // the Lease was perhaps taken back: another context
 		if r.held.Err() != nil {
 			return // another run works on them
 		}
