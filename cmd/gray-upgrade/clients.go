@@ -15,6 +15,7 @@ import (
 
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+	"github.com/gray-upgrade/gray-upgrade/internal/state"
 )
 
 // clients talk to the cluster as the job's user.
@@ -55,6 +56,11 @@ func connect(c config.Config, log *slog.Logger) (clients, error) {
 		namespace = c.Namespace
 	}
 	return clients{rest: rc, kube: kube, dynamic: dyn, namespace: namespace}, nil
+}
+
+// lease is the lock on the upgrades of a service, not yet taken.
+func (cl clients) lease(service string, identity plan.Identity, log *slog.Logger) *state.Lease {
+	return state.New(state.Options{Kube: cl.kube, Namespace: cl.namespace, Service: service, Identity: identity, Log: log})
 }
 
 // maxContexts is how many contexts are named.

@@ -34,7 +34,7 @@ func upgradeCommand(ctx context.Context, args []string, w world) int {
 	if s.config.DryRun {
 		return s.plan(ctx)
 	}
-	return s.act(ctx, (*app).upgrade)
+	return s.act(ctx, (*app).Run)
 }
 
 // act lets the engine do one whole job, and tells how it ended. The post step knows of it meanwhile.
@@ -54,8 +54,6 @@ func (s *session) act(ctx context.Context, do func(*app, context.Context) plan.S
 	}
 	return exitCode(story.Outcome)
 }
-
-func (a *app) upgrade(ctx context.Context) plan.Story { return a.Run(ctx) }
 
 // planCommand checks everything and prints the plan.
 func planCommand(ctx context.Context, args []string, w world) int {
@@ -224,11 +222,11 @@ func begin(args []string, w world, own []extra, parse func([]byte, string, []con
 		return nil, s.refuse(plan.Failf(plan.FaultInput, "", "%w", err))
 	}
 	s.config = c
-	for _, text := range misspelt(w.Environ()) {
-		s.host.Warn(text)
-	}
 	for _, secret := range c.Secrets() {
 		s.host.Mask(secret)
+	}
+	for _, text := range misspelt(w.Environ()) {
+		s.host.Warn(text)
 	}
 	return s, exitDone
 }

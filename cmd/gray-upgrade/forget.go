@@ -21,7 +21,7 @@ func forgetCommand(ctx context.Context, args []string, w world) int {
 	if err != nil {
 		return s.refuse(err)
 	}
-	lease := state.New(state.Options{Kube: cl.kube, Namespace: cl.namespace, Service: s.config.Service, Identity: s.host.Identity(), Log: s.log})
+	lease := cl.lease(s.config.Service, s.host.Identity(), s.log)
 	if err := forget(ctx, lease, holds == "true"); err != nil {
 		return s.refuse(explained(cl, err))
 	}

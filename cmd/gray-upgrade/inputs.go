@@ -151,10 +151,7 @@ var notInputs = []string{"GRAY_CI", "GRAY_RUN", "GRAY_ACTOR", "GRAY_SUMMARY", "G
 // misspelt warns of variables that are nearly an input's: what they say would be lost without a word. Others may belong to
 // somebody else.
 func misspelt(environ []string) []string {
-	var known []string
-	for _, k := range config.Keys {
-		known = append(known, k.Name)
-	}
+	known := (&line{}).known()
 	var warnings []string
 	for _, variable := range environ {
 		name, _, _ := strings.Cut(variable, "=")

@@ -55,7 +55,7 @@ func offlineTestPass(ctx context.Context, args []string, w world) int {
 		return s.refuse(err)
 	}
 	p.At = time.Now().UTC()
-	lease := state.New(state.Options{Kube: cl.kube, Namespace: cl.namespace, Service: s.config.Service, Identity: s.host.Identity(), Log: s.log})
+	lease := cl.lease(s.config.Service, s.host.Identity(), s.log)
 	if err := recordPass(ctx, lease, p); err != nil {
 		return s.refuse(explained(cl, err))
 	}

@@ -35,7 +35,7 @@ func watchdogCommand(ctx context.Context, args []string, w world) int {
 	if err != nil {
 		return s.refuse(err)
 	}
-	lease := state.New(state.Options{Kube: cl.kube, Namespace: cl.namespace, Service: s.config.Service, Identity: s.host.Identity(), Log: s.log})
+	lease := cl.lease(s.config.Service, s.host.Identity(), s.log)
 	d := &watchdog{after: s.config.WatchdogAfter, vigil: lease.Vigil(), close: s.closeFor, log: s.log}
 	stop, err := d.serve(ctx, fmt.Sprintf(":%d", cluster.WatchdogPort))
 	if err != nil {

@@ -57,7 +57,7 @@ func wire(ctx context.Context, c config.Config, host *ci.Host, log *slog.Logger)
 		return nil, err
 	}
 	identity := host.Identity()
-	lease := state.New(state.Options{Kube: cl.kube, Namespace: cl.namespace, Service: c.Service, Identity: identity, Log: log})
+	lease := cl.lease(c.Service, identity, log)
 	target, err := find(ctx, cl, c)
 	if err != nil && c.Evidence == "" { // a command that only looks or closes
 		target, err = remembered(ctx, lease, err)

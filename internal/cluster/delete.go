@@ -46,6 +46,9 @@ func (c *Cluster) deleteExtras(ctx context.Context) error {
 			}
 		}
 		jobs, err := c.jobs(ctx)
+		if err != nil {
+			return err
+		}
 		for _, j := range jobs {
 			if j.Name == c.target.Watchdog() {
 				continue // it goes last: Watchdog.Stop
@@ -54,7 +57,7 @@ func (c *Cluster) deleteExtras(ctx context.Context) error {
 				return err
 			}
 		}
-		return err
+		return nil
 	})
 }
 

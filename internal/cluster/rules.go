@@ -40,10 +40,13 @@ func Rules() []Rule {
 	}
 }
 
+// jobRule is the permission for Jobs of ours: the watchdog, and an offline test.
+var jobRule = Rule{Group: "batch", Resource: "jobs", Verbs: []string{"get", "list", "create", "delete"}}
+
 // WatchdogRules are the permissions for starting and ending the watchdog.
 func WatchdogRules() []Rule {
 	return []Rule{
-		{Group: "batch", Resource: "jobs", Verbs: []string{"get", "list", "create", "delete"}},
+		jobRule,
 		{Resource: "serviceaccounts", Verbs: []string{"get"}},
 	}
 }

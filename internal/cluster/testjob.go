@@ -56,7 +56,7 @@ func (c *Cluster) TestJobMissing(ctx context.Context) error {
 	if c.config.OfflineTestJob == "" {
 		return nil
 	}
-	_, err := c.permissions(ctx, []Rule{{Group: "batch", Resource: "jobs", Verbs: []string{"get", "list", "create", "delete"}}})
+	_, err := c.permissions(ctx, []Rule{jobRule})
 	if err != nil {
 		return err
 	}

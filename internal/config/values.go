@@ -154,25 +154,11 @@ func clock(d time.Duration) string {
 }
 
 func (p *parser) podAccess(v value) {
-	const allowed = "port-forward or direct"
-	switch s, ok := p.plain(v, allowed); {
-	case !ok:
-	case PodAccess(s) == PortForward, PodAccess(s) == Direct:
-		p.config.PodAccess = PodAccess(s)
-	default:
-		p.fault(v, "is not allowed", allowed)
-	}
+	p.config.PodAccess = PodAccess(p.word(v, string(PortForward), string(Direct)))
 }
 
 func (p *parser) offlineTest(v value) {
-	const allowed = "required or rerun-accepts"
-	switch s, ok := p.plain(v, allowed); {
-	case !ok:
-	case OfflineTest(s) == TestRequired, OfflineTest(s) == RerunAccepts:
-		p.config.OfflineTest = OfflineTest(s)
-	default:
-		p.fault(v, "is not allowed", allowed)
-	}
+	p.config.OfflineTest = OfflineTest(p.word(v, string(TestRequired), string(RerunAccepts)))
 }
 
 func (p *parser) grayReplicas(v value) {

@@ -18,8 +18,8 @@ import (
 const lookAgain = 250 * time.Millisecond
 
 // Acquire takes the Lease and returns the record found in it (the zero Record where there was none). It makes the
-// Lease where it is missing. A record that cannot be read is an error, but for a takeover: users go home whatever it says. A Lease that another run holds is taken at once with takeover; else Acquire watches
-// it: a holder that renews, or hands over to another, lives, and Acquire returns a *plan.Failure with FaultRefused
+// Lease where it is missing. A record that cannot be read is an error, but for a takeover: users go home whatever it says.
+// A Lease that another run holds is taken at once with takeover; else Acquire watches it: a holder that renews, or hands over to another, lives, and Acquire returns a *plan.Failure with FaultRefused
 // that names it (a live holder renews every 2 s, so within 5 s); one that does nothing for Duration is dead, and its
 // Lease is taken. A holder with our own identity is like any other: it may be this job's container before its restart,
 // and alive.

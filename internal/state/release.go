@@ -41,16 +41,12 @@ func (l *Lease) Release(ctx context.Context) error {
 	if !l.holds() {
 		return nil
 	}
-	l.stop()
-	l.kept.Wait() // a renewal under way would find no holder and call that a loss
-	err := l.update(ctx, func(have *coordinationv1.Lease) {
-		have.Spec.HolderIdentity = nil
-		delete(have.Annotations, annotationHolder)
+	err := l.letGo(func() error {
+		return l.update(ctx, func(have *coordinationv1.Lease) {
+			have.Spec.HolderIdentity = nil
+			delete(have.Annotations, annotationHolder)
+		})
 	})
-	l.mu.Lock()
-	l.held = false
-	l.mu.Unlock()
-	l.cancel(nil)
 	if errors.Is(err, plan.ErrLost) {
 		return nil
 	}
@@ -58,30 +54,33 @@ func (l *Lease) Release(ctx context.Context) error {
 }
 
 // Forget deletes the Lease, which must be ours, with its record and its holds: what was read under it is what goes. It
-// returns plan.ErrLost, and deletes nothing, where another run has it meanwhile.
+// returns plan.ErrLost, and deletes nothing, where another run has it meanwhile. The context of Acquire ends either way.
 func (l *Lease) Forget(ctx context.Context) error {
 	if !l.holds() {
 		return plan.ErrLost
 	}
+	return l.letGo(func() error {
+		have, err := l.own(ctx)
+		if err != nil {
+			return err
+		}
+		err = l.client.Delete(ctx, l.name(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &have.UID, ResourceVersion: &have.ResourceVersion}})
+		if apierrors.IsConflict(err) {
+			return plan.ErrLost
+		}
+		return l.failed("delete", err)
+	})
+}
+
+// letGo does the last write under the Lease and ends the hold, whatever comes of it. The renewals end before: one under
+// way would find no holder and call that a loss.
+func (l *Lease) letGo(last func() error) error {
 	l.stop()
 	l.kept.Wait()
-	have, err := l.client.Get(ctx, l.name(), metav1.GetOptions{})
-	if err != nil {
-		return l.failed("read", err)
-	}
-	if !l.mine(have) {
-		return plan.ErrLost
-	}
-	err = l.client.Delete(ctx, l.name(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &have.UID, ResourceVersion: &have.ResourceVersion}})
-	if apierrors.IsConflict(err) {
-		return plan.ErrLost
-	}
-	if err != nil {
-		return l.failed("delete", err)
-	}
+	err := last()
 	l.mu.Lock()
 	l.held = false
 	l.mu.Unlock()
 	l.cancel(nil)
-	return nil
+	return err
 }

@@ -24,13 +24,7 @@ func (r *run) lookOut(ctx context.Context) {
 	changed := r.Joined(ctx)
 	var before *plan.Failure
 	var since time.Time
-	for wait := lookEvery; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		case <-time.After(wait):
-		}
+	for wait := lookEvery; next(ctx, changed, wait); {
 		now := r.drift(ctx)
 		switch {
 		case now == nil:

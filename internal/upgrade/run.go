@@ -159,19 +159,24 @@ func (r *run) find(f judge.Finding) {
 	r.cancel(failure)
 }
 
+// next waits for a change, or for so long; false: ctx ended.
+func next(ctx context.Context, changed <-chan struct{}, wait time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-changed:
+	case <-time.After(wait):
+	}
+	return true
+}
+
 // joinedEvery is how often gray's pods are looked at without a word of a change: against a watch that broke silently.
 const joinedEvery = 5 * time.Second
 
 // verifyJoined verifies gray pods that join later, by scaling or after an eviction. They serve nothing until they pass.
 func (r *run) verifyJoined(ctx context.Context) {
 	changed := r.Joined(ctx)
-	for again := joinedEvery; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		case <-time.After(again):
-		}
+	for again := joinedEvery; next(ctx, changed, again); {
 		err := r.provePods(ctx)
 		if err == nil {
 			err = r.sameDigest(ctx)
