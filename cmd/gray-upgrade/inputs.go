@@ -114,6 +114,9 @@ func (l *line) isFlag(of, arg string) bool {
 func (l *line) set(name, value string) {
 	for _, e := range l.own {
 		if e.name == name {
+			if e.kind == config.TypeBoolean && value != "true" && value != "false" {
+				l.fault(&config.Fault{Key: "flag --" + name, Value: shown(value), Problem: "is not allowed", Allowed: e.kind})
+			}
 			*e.into = value
 			return
 		}

@@ -32,6 +32,9 @@ func offlineTestRun(ctx context.Context, args []string, w world) int {
 	if s == nil {
 		return code
 	}
+	if s.config.DryRun {
+		return s.refuse(plan.Failf(plan.FaultInput, "", "dry-run: offline-test run has none; gray-upgrade plan checks the same inputs and changes nothing"))
+	}
 	s.config.Watchdog, s.config.Limits.MinRequests = config.GuardOff, 0
 	return s.act(ctx, (*app).testOffline)
 }
