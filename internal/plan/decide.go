@@ -58,7 +58,7 @@ func refusal(h Hold, t Target) *Failure {
 
 // OfflineTest says how an image on hold gets its pass: by the tool, or by a person.
 func OfflineTest(t Target, digest string) string {
-	return fmt.Sprintf("gray-upgrade offline-test run (same inputs as this job), or test it yourself and record the pass with "+
+	return fmt.Sprintf("gray-upgrade offline-test run (inputs of this job), or record a pass of your own: "+
 		"gray-upgrade offline-test pass --namespace %s --service %s --digest %s --by WHO --why TEXT", t.Namespace, t.Service, digest)
 }
 

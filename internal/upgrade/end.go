@@ -3,6 +3,7 @@ package upgrade
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
@@ -169,8 +170,9 @@ func (r *run) next(outcome plan.Outcome) string {
 			return fmt.Sprintf("the digest of %s could not be learned, so nothing is on hold: give the image by digest (NAME@sha256:...) or upgrade to a fixed one "+
 				"(gray is deleted; its logs are in the evidence folder)", r.record.Image)
 		}
+		name, _, _ := strings.Cut(r.record.Image, "@") // the digest stands in the command, and CI cuts what is long
 		return fmt.Sprintf("the image needs an offline test before it may try again (gray is deleted; its logs are in the evidence folder): test %s with %s; then rerun%s; or upgrade to a fixed image",
-			pinned(r.record.Image, digest), plan.OfflineTest(r.Target, digest), r.orRerun())
+			name, plan.OfflineTest(r.Target, digest), r.orRerun())
 	case plan.Invalid:
 		return "correct the input, then rerun"
 	case plan.Refused:
