@@ -395,7 +395,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 func TestAStoppedGatewayReplica(t *testing.T) {
 	s, before := shopFor(t, Options{Replicas: 1})
 	folder := t.TempDir()
-	tool, err := s.StartTool(t.Context(), folder, "run", quickly(image("v2"), "--close-timeout=20s")...)
+	tool, err := s.StartTool(t.Context(), folder, "run", quickly(image("v2"), "--close-timeout=10s")...)
 	require.NoError(t, err)
 	reaches(t, tool, "watch gray at weight 20")
 	resume := stopOneGatewayReplica(t, s)
