@@ -101,7 +101,12 @@ func afterwards(ctx context.Context, w world) int {
 		fmt.Fprintln(w.Stdout, "nothing to close: no upgrade of this job is unfinished")
 		return exitDone
 	}
-	return closeCommand(ctx, nil, w)
+	s, code := begin(nil, w, nil, parseTarget)
+	if s == nil {
+		return code
+	}
+	s.after = true
+	return s.close(ctx)
 }
 
 func (s *session) close(ctx context.Context) int {
@@ -119,11 +124,15 @@ func (s *session) close(ctx context.Context) int {
 }
 
 // takesOver says whether this close takes the Lease from a run that may live. Who holds it is read a moment before it is
-// taken: another run could only have got it in between if the one that was read has just ended in order.
+// taken: another run could only have got it in between if the one that was read has just ended in order. The post step also
+// runs after a main that was killed while it waited for another job's upgrade: that one is not its business while it lives.
 func (s *session) takesOver(ctx context.Context, lease *state.Lease) bool {
 	_, holder, err := lease.Load(ctx)
 	if err != nil || holder == nil {
 		return s.host.TakesOver("")
+	}
+	if s.after && holder.Run != s.host.Identity().Run && !strings.HasPrefix(holder.Run, ci.WatchdogRun) {
+		return false
 	}
 	return s.host.TakesOver(holder.Run)
 }
@@ -204,6 +213,7 @@ type session struct {
 	host   *ci.Host
 	log    *slog.Logger
 	world  world
+	after  bool // the post step of the job that left work behind
 }
 
 // begin reads the inputs of a command and tells all their faults at once. A nil session means that the command is over,

@@ -71,8 +71,8 @@ func preflight(cl clients, c config.Config, sides *cluster.Cluster, route *gatew
 			return nil, false, err
 		}
 		warnings, err = sides.Preflight(ctx, rules(gateways, c)...)
-		if len(c.Checks) == 0 {
-			warnings = append(warnings, "no checks are set: a gray pod counts as proven when it is ready")
+		if !c.ProvesGray() {
+			warnings = append(warnings, "no checks are set for gray: a gray pod counts as proven when it is ready")
 		}
 		owned, ownerErr := routeOwner(ctx, c, route)
 		warnings = append(warnings, owned...)

@@ -145,35 +145,6 @@ spec:
 	s.unchanged()
 }
 
-func TestTheShippedRoleIsEnough(t *testing.T) {
-	t.Parallel()
-	s := newStory(t, e2e.Options{Replicas: 2})
-	s.shippedRole()
-	s.actAs(10 * time.Minute)
-	code, output := s.run("run", quick...)
-	assert.Equal(t, 2, code, output)
-	assert.Contains(t, output, "the credential ends at ")
-	assert.Contains(t, output, "an upgrade may take timeout + close-timeout = 35m0s")
-	assert.Contains(t, output, "nothing was changed")
-
-	s.actAs(2 * time.Hour)
-	watched := append([]string{"--watchdog=required", "--watchdog-image=127.0.0.1:5000/gray-upgrade:dev"}, quick...)
-	code, output = s.run("plan", watched...)
-	assert.Equal(t, 0, code, output)
-	assert.NotContains(t, output, "lacks", "plan warns of rules that the shipped roles do not hold")
-	assert.Contains(t, output, "start the watchdog")
-	code, output = s.run("run", watched...)
-	require.Equal(t, 0, code, output)
-	now, err := s.Image(t.Context())
-	require.NoError(t, err)
-	assert.Contains(t, now, e2e.Repository+":v2@sha256:")
-	code, output = s.run("status")
-	assert.Equal(t, 0, code, output)
-	assert.Regexp(t, `(?m)^ended .* promoted `+e2e.Repository+":v2", output)
-	code, output = s.run("close")
-	assert.Equal(t, 0, code, output)
-}
-
 func TestARuleThatTheRoleLacksIsNamed(t *testing.T) {
 	t.Parallel()
 	s := newStory(t, e2e.Options{Replicas: 1})

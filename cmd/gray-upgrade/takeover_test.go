@@ -37,3 +37,28 @@ func TestFinallyTakesOverWhatItsOwnPipelineRunHolds(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, s.takesOver(t.Context(), lease), "our own task, still ending")
 }
+
+// TestThePostStepTakesOverItsOwnJobOnly: main may have been killed while it waited for another one.
+func TestThePostStepTakesOverItsOwnJobOnly(t *testing.T) {
+	kube := fake.NewClientset()
+	lease := state.New(state.Options{Kube: kube, Namespace: "shop", Service: "web", Identity: plan.Identity{Run: "close"}})
+	env := map[string]string{"GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "shop/web", "GITHUB_RUN_ID": "7", "GITHUB_RUN_ATTEMPT": "1", "GITHUB_JOB": "deploy", "RUNNER_NAME": "r1"}
+	var out bytes.Buffer
+	s := newSession(world{Getenv: func(name string) string { return env[name] }, Stdout: &out, Stderr: &out})
+	leases := kube.CoordinationV1().Leases("shop")
+	for holder, takes := range map[string][2]bool{ // as the post step, as a person's close
+		"github/shop/web/7/1/deploy/r1":   {true, true},
+		"github/shop/web/8/1/deploy/r2":   {false, true},
+		"watchdog/shop/web-watchdog-5x2b": {true, true},
+	} {
+		_, err := leases.Create(t.Context(), &coordinationv1.Lease{
+			ObjectMeta: metav1.ObjectMeta{Name: "gray-upgrade-web"}, Spec: coordinationv1.LeaseSpec{HolderIdentity: ptr.To(holder)},
+		}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		for i, after := range []bool{true, false} {
+			s.after = after
+			assert.Equal(t, takes[i], s.takesOver(t.Context(), lease), "%s, post step: %v", holder, after)
+		}
+		require.NoError(t, leases.Delete(t.Context(), "gray-upgrade-web", metav1.DeleteOptions{}))
+	}
+}

@@ -8,6 +8,9 @@ import (
 // tekton prints like a terminal and writes results. The Task names the file of each in GRAY_RESULT_KEY.
 type tekton struct{ getenv func(string) string }
 
+// WatchdogRun begins the name of a watchdog's run.
+const WatchdogRun = "watchdog/"
+
 // TakesOver says whether a close from here ends the run that holds the Lease at once, alive or not. Everywhere but in a
 // PipelineRun somebody wants it so: a person, or the post step of the job whose upgrade is unfinished. In a PipelineRun
 // the close stands in finally, which also runs after a task that was refused because of another PipelineRun's upgrade: ending
@@ -20,7 +23,7 @@ func (h *Host) TakesOver(holder string) bool {
 	}
 	mine, alone, said := pipelineRun(h.Identity().Run)
 	theirs, _, _ := pipelineRun(holder)
-	return said && (alone || mine == theirs || strings.HasPrefix(holder, "watchdog/"))
+	return said && (alone || mine == theirs || strings.HasPrefix(holder, WatchdogRun))
 }
 
 // pipelineRun takes the name of a run apart, tekton/NAMESPACE/PIPELINERUN/TASKRUN/RETRY. It returns the PipelineRun with its

@@ -201,6 +201,7 @@ func TestParseManifest(t *testing.T) {
 		"no containers": {text: "kind: PodTemplate\ntemplate: {spec: {}}", want: "no containers"},
 		"two documents": {text: "kind: PodTemplate\n---\nkind: PodTemplate\n", want: "several documents"},
 		"no YAML":       {text: "kind: [", want: "manifest web.yaml"},
+		"comment first": {text: "# Copyright Shop Ltd.\n---\nkind: PodTemplate\n" + template + "---\n# the end\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ParseManifest("web.yaml", []byte(c.text))
@@ -213,4 +214,24 @@ func TestParseManifest(t *testing.T) {
 			assert.Equal(t, "web:v2", got.Spec.Containers[0].Image)
 		})
 	}
+}
+
+// FuzzParseFiles: no file makes the parsers fall over, and what they take has a container.
+func FuzzParseFiles(f *testing.F) {
+	f.Add([]byte("kind: PodTemplate\ntemplate: {spec: {containers: [{name: web}]}}\n"))
+	f.Add([]byte("apiVersion: batch/v1\nkind: Job\nspec: {template: {spec: {containers: [{name: test}]}}}\n"))
+	f.Add([]byte("kind: Deployment\nspec: {template: {spec: {containers: [null]}}}\n---\n#"))
+	f.Add([]byte("{\"kind\": \"Deployment\", \"spec\": []}"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if template, err := ParseManifest("web.yaml", data); err == nil {
+			assert.NotEmpty(t, template.Spec.Containers)
+		} else {
+			assert.ErrorContains(t, err, "web.yaml")
+		}
+		if job, err := ParseJob("test.yaml", data); err == nil {
+			assert.NotEmpty(t, job.Spec.Template.Spec.Containers)
+		} else {
+			assert.ErrorContains(t, err, "test.yaml")
+		}
+	})
 }

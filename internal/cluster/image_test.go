@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -62,4 +63,24 @@ func TestImageDigest(t *testing.T) {
 		assert.Equal(t, want.digest, digest, id)
 		assert.Equal(t, want.pullable, pullable, id)
 	}
+}
+
+// FuzzParseReference: nothing of a reference is lost, whatever a pod reports as its image.
+func FuzzParseReference(f *testing.F) {
+	for _, image := range []string{"nginx", "r.io:5000/app:v1@sha256:ab", "docker-pullable://r.io/app@sha256:ab", ":@/", "a@b@c", "::1/app:"} {
+		f.Add(image)
+	}
+	f.Fuzz(func(t *testing.T, image string) {
+		r := parseReference(image)
+		again := r.repo
+		if r.tag != "" || strings.HasPrefix(image, r.repo+":") {
+			again += ":" + r.tag
+		}
+		if r.digest != "" || strings.HasSuffix(image, "@") {
+			again += "@" + r.digest
+		}
+		assert.Equal(t, image, again)
+		assert.True(t, r.sameRepository(r))
+		_, _, _ = imageDigest(image)
+	})
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -51,9 +52,15 @@ func ParseManifest(name string, data []byte) (*corev1.PodTemplateSpec, error) {
 func documents(data []byte) int {
 	n := 0
 	for _, d := range bytes.Split(data, []byte("\n---")) {
-		if len(bytes.TrimSpace(d)) > 0 {
+		if slices.ContainsFunc(bytes.Split(d, []byte("\n")), says) {
 			n++
 		}
 	}
 	return n
+}
+
+// says tells a line of YAML from a comment and from none.
+func says(line []byte) bool {
+	line = bytes.TrimSpace(line)
+	return len(line) > 0 && line[0] != '#'
 }

@@ -52,7 +52,15 @@ func (c *Cluster) lookRolled(ctx context.Context, gray *appsv1.Deployment) (sigh
 	if t := templateOf(s.deployment, gray); t != plan.Ours {
 		return s, c.drift(s.deployment)
 	}
+	if s.deployment.Spec.Paused && !s.whole() {
+		return s, paused(s.deployment)
+	}
 	return s, nil
+}
+
+// paused: a Deployment that was paused since the preflight replaces no pod, and is not rolled.
+func paused(d *appsv1.Deployment) error {
+	return plan.Failf(plan.FaultInfrastructure, describe("Deployment", d), "the Deployment was paused meanwhile, so no pod of it is replaced; resume it")
 }
 
 func (c *Cluster) sameImage(s sight, tested running) error {
@@ -94,6 +102,9 @@ func (c *Cluster) rollTemplate(ctx context.Context, gray *appsv1.Deployment, tes
 			case plan.Foreign:
 				return nil, c.drift(d)
 			case plan.Baseline:
+			}
+			if d.Spec.Paused {
+				return nil, paused(d)
 			}
 			to, err := Production(d, ProductionOptions{
 				Image: c.config.Image, Digest: c.pin(tested), Container: c.config.Container, Parameters: c.config.Production, Template: manifest,

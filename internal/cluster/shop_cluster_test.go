@@ -377,7 +377,15 @@ func TestForeignTemplate(t *testing.T) {
 	assert.Equal(t, plan.Foreign, s.observe(c).Production.Template)
 	require.NoError(t, c.Undo(ctx), "nothing of ours to undo")
 
-	s.update("web", func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Image = repository + ":v1" })
+	s.update("web", func(d *appsv1.Deployment) {
+		d.Spec.Template.Spec.Containers[0].Image = repository + ":v1"
+		d.Spec.Paused = true
+	})
+	err = c.Roll(ctx)
+	assert.Equal(t, plan.FaultInfrastructure, fault(t, err))
+	assert.ErrorContains(t, err, "paused meanwhile")
+	assert.Equal(t, plan.Baseline, s.observe(c).Production.Template, "not begun")
+	s.update("web", func(d *appsv1.Deployment) { d.Spec.Paused = false })
 	require.NoError(t, c.Roll(ctx))
 	s.update("web", func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Image = repository + ":v9" })
 	for _, err := range []error{c.Undo(ctx), c.Promote(ctx, "sha256:x"), c.Roll(ctx)} {

@@ -142,6 +142,7 @@ func (s sight) workload(template plan.Template, image, container string) plan.Wo
 		Ready:    s.serving(s.current),
 		Old:      s.serving(s.other),
 		Whole:    s.whole(),
+		Paused:   s.deployment.Spec.Paused,
 	}
 }
 

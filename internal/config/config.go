@@ -3,6 +3,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
@@ -146,4 +147,14 @@ type Check struct {
 	Side     string        // gray (default), production, both
 	Repeat   bool          // probed again every 5 s while gray carries traffic; GET and HEAD only
 	Port     int           // container port; default: the Service's target port
+}
+
+// On says whether the check is for a side, gray or production. One that names none is for gray.
+func (c Check) On(side string) bool {
+	return c.Side == side || c.Side == "both" || c.Side == "" && side == "gray"
+}
+
+// ProvesGray says whether any check is for gray. Without one a gray pod counts as proven when it is ready.
+func (c Config) ProvesGray() bool {
+	return slices.ContainsFunc(c.Checks, func(c Check) bool { return c.On("gray") })
 }

@@ -1,14 +1,15 @@
 package e2e
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -122,37 +123,43 @@ func TestFaultyAPIServer(t *testing.T) {
 	tally.add("API server: all faults at random, 1 call in 20", int(injected), ended)
 }
 
-// TestACredentialThatEndsIsTriedUntilItIsBack: 401 for ten seconds from the middle of a step on.
-func TestACredentialThatEndsIsTriedUntilItIsBack(t *testing.T) {
+// TestATokenFileIsReadAgain: the token ends in the middle of a step, and another one stands in its file.
+func TestATokenFileIsReadAgain(t *testing.T) {
 	t.Parallel()
 	s, before := shopFor(t, Options{Replicas: 1})
 	proxy, err := StartProxy(s.Rest)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = proxy.Close() })
-	var ended atomic.Bool
-	proxy.Before(func(Call) *http.Response {
-		if ended.Load() {
+	token := filepath.Join(t.TempDir(), "token")
+	var valid atomic.Value
+	renew := func(to string) {
+		require.NoError(t, os.WriteFile(token, []byte(to), 0o600))
+		valid.Store(to)
+	}
+	renew("first")
+	proxy.Before(func(c Call) *http.Response {
+		if c.Token != valid.Load() {
 			return Status(http.StatusUnauthorized, "Unauthorized", "Unauthorized", nil)
 		}
 		return nil
 	})
-	flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"))
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	flag, err := proxy.Kubeconfig(kubeconfig)
 	require.NoError(t, err)
-	tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"), "--step-duration=5s", flag)...)
+	text, err := os.ReadFile(kubeconfig)
 	require.NoError(t, err)
-	reaches(t, tool, "watch gray at weight 20")
-	ended.Store(true)
-	time.Sleep(10 * time.Second)
-	ended.Store(false)
+	text = []byte(strings.Replace(string(text), "user: {}", fmt.Sprintf("user: {tokenFile: %q}", token), 1))
+	require.NoError(t, os.WriteFile(kubeconfig, text, 0o600))
+	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=5s", flag)...)
+	renew("second") // client-go reads the file once a minute: until then the API server knows nobody
 	code, err := tool.Wait()
 	require.NoError(t, err)
 	assert.Equal(t, 5, code, tool.Output())
-	if strings.Contains(tool.Output(), "taken over") { // the Lease ended before the credential came back: nothing may be written
-		code, output, err := s.RunTool(t.Context(), t.TempDir(), "close")
-		require.NoError(t, err)
-		assert.Equal(t, 0, code, output)
-	}
+	assert.Contains(t, tool.Output(), "Unauthorized")
 	atHome(t, s, before, "v1")
+	_, status, err := s.RunTool(t.Context(), t.TempDir(), "status")
+	require.NoError(t, err)
+	assert.NotContains(t, status, "on hold")
 }
 
 // dice throws from 0 to 1 with a fixed seed, so that a failure can be repeated as far as timing allows.

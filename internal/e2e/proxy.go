@@ -28,6 +28,7 @@ type Call struct {
 	Number int
 	Method string
 	Path   string
+	Token  string // that the tool showed
 }
 
 // String is the call as a test's log shows it.
@@ -43,6 +44,7 @@ type Proxy struct {
 	mu     sync.Mutex
 	before func(Call) *http.Response
 	after  func(Call) bool
+	cut    chan struct{} // closed when the cut link is whole again; nil: it is not cut
 	writes int
 	record string           // the record in the Lease as last written
 	older  map[string]*past // what each read was answered once, by its URL
@@ -119,6 +121,53 @@ func (p *Proxy) After(f func(Call) bool) {
 	p.after = f
 }
 
+// Cut takes the link to the API server down until mend is called: no call and no byte of an open stream gets through, and
+// nobody is told.
+func (p *Proxy) Cut() (mend func()) {
+	whole := make(chan struct{})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = whole
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.cut = nil
+		close(whole)
+	})
+}
+
+// whole waits while the link is cut.
+func (p *Proxy) whole(ctx context.Context) error {
+	p.mu.Lock()
+	cut := p.cut
+	p.mu.Unlock()
+	if cut == nil {
+		return nil
+	}
+	select {
+	case <-cut:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// stream is the body of an answer, on a link that may be cut.
+type stream struct {
+	io.ReadCloser
+
+	ctx context.Context //nolint:containedctx // of the request that it answers
+	p   *Proxy
+}
+
+func (s stream) Read(b []byte) (int, error) {
+	n, err := s.ReadCloser.Read(b)
+	if cut := s.p.whole(s.ctx); cut != nil {
+		return 0, cut
+	}
+	return n, err
+}
+
 // Kubeconfig writes a kubeconfig that leads to the proxy and returns the flag for it.
 func (p *Proxy) Kubeconfig(file string) (flag string, err error) {
 	text := fmt.Sprintf(`apiVersion: v1
@@ -133,6 +182,9 @@ current-context: proxy
 
 // RoundTrip forwards one call.
 func (p *Proxy) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := p.whole(r.Context()); err != nil {
+		return nil, err
+	}
 	call, err := p.call(r)
 	if err != nil {
 		return nil, err
@@ -153,6 +205,7 @@ func (p *Proxy) RoundTrip(r *http.Request) (*http.Response, error) {
 		instead.Request = r
 		return instead, nil
 	}
+	r.Header.Del("Authorization") // the proxy has a credential of its own
 	answer, err := p.next.RoundTrip(r)
 	if err == nil && r.Method == http.MethodGet && answer.StatusCode == http.StatusOK && !r.URL.Query().Has("watch") && !strings.HasSuffix(r.URL.Path, "/log") {
 		return p.remembered(r, answer, instead == Stale)
@@ -160,6 +213,9 @@ func (p *Proxy) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err == nil && call.Number > 0 && after != nil && !after(call) {
 		_ = answer.Body.Close()
 		return nil, fmt.Errorf("%s: the answer is lost", call)
+	}
+	if err == nil && answer.StatusCode != http.StatusSwitchingProtocols {
+		answer.Body = stream{answer.Body, r.Context(), p}
 	}
 	return answer, err
 }
@@ -186,7 +242,7 @@ func (p *Proxy) remembered(r *http.Request, answer *http.Response, stale bool) (
 }
 
 func (p *Proxy) call(r *http.Request) (Call, error) {
-	call := Call{Method: r.Method, Path: r.URL.Path}
+	call := Call{Method: r.Method, Path: r.URL.Path, Token: strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")}
 	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.URL.Query().Has("dryRun") ||
 		strings.HasSuffix(r.URL.Path, "reviews") || strings.HasSuffix(r.URL.Path, "/portforward") {
 		return call, nil

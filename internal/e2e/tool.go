@@ -123,6 +123,16 @@ func (t *Tool) Wait() (int, error) {
 	return 0, t.err
 }
 
+// Ended says whether the process has ended, at the latest after so long.
+func (t *Tool) Ended(within time.Duration) bool {
+	select {
+	case <-t.done:
+		return true
+	case <-time.After(within):
+		return false
+	}
+}
+
 // WaitFor returns when the output holds the text, or false when the process ended or the time is over without.
 func (t *Tool) WaitFor(text string, within time.Duration) bool {
 	deadline := time.Now().Add(within)

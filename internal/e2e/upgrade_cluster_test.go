@@ -155,6 +155,7 @@ type moment struct {
 	weight      int  // that stands then
 	stays       bool // production is not usable, so the weight stays
 	promoted    bool // past the point of no return
+	outlives    bool // main, the job: GitHub kills only its docker client, so the post step finds it alive
 }
 
 // moments are one in each phase.
@@ -162,10 +163,10 @@ var moments = []moment{
 	{name: "preflight"},
 	{name: "start gray", begin: `step="start 1 gray pod"`},
 	{name: "verify gray", begin: `step="verify every gray pod"`},
-	{name: "shift traffic", begin: `step="watch gray at weight 20`, after: 200 * time.Millisecond, weight: 20},
+	{name: "shift traffic", begin: `step="watch gray at weight 20`, after: 200 * time.Millisecond, weight: 20, outlives: true},
 	{name: "grow gray", begin: `step="grow gray to 2 pods`, after: 200 * time.Millisecond, replicas: 2, weight: 20},
 	{name: "all traffic to gray", begin: `step="wait until production serves nothing"`, after: time.Second, weight: 100},
-	{name: "roll production", begin: `step="roll production`, after: 700 * time.Millisecond, weight: 100, stays: true},
+	{name: "roll production", begin: `step="roll production`, after: 700 * time.Millisecond, weight: 100, stays: true, outlives: true},
 	{name: "return traffic", begin: `step="watch production at weight 50`, after: 200 * time.Millisecond, weight: 50, promoted: true},
 	{name: "remove gray", begin: `step="remove gray"`, after: 100 * time.Millisecond, promoted: true},
 }
@@ -192,14 +193,15 @@ func pace(t *testing.T, s *Shop) time.Duration {
 	return time.Since(begin) / requests
 }
 
-// TestSignalsInEachPhase ends an upgrade in each of its phases, by SIGTERM, and by SIGKILL with the post entrypoint after it.
+// TestSignalsInEachPhase ends an upgrade in each of its phases: as GitHub cancels a job, and by a runner that is gone or
+// that only its docker client has left, with the post entrypoint after it.
 func TestSignalsInEachPhase(t *testing.T) {
 	t.Parallel()
 	for _, m := range moments {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			s, before := shopFor(t, Options{Replicas: max(1, m.replicas)})
-			terminated(t, s, before, m)
+			cancelled(t, s, before, m)
 			killed(t, s, before, m)
 		})
 	}
@@ -218,32 +220,62 @@ func (m moment) started(t *testing.T, s *Shop, folder, version string) *Tool {
 	return tool
 }
 
-func terminated(t *testing.T, s *Shop, before map[string]string, m moment) {
+func cancelled(t *testing.T, s *Shop, before map[string]string, m moment) {
 	t.Helper()
 	watch, err := s.WatchRoute(contextOf(t))
 	require.NoError(t, err)
 	guard, err := s.Guard(contextOf(t))
 	require.NoError(t, err)
-	tool := m.started(t, s, t.TempDir(), "v2")
+	folder := t.TempDir()
+	tool := m.started(t, s, folder, "v2")
 	require.Equal(t, m.weight, watch.Now(), "the weight before the signal")
 	soon := time.Second + 20*pace(t, s)
 	signalled := time.Now()
-	require.NoError(t, tool.Signal(syscall.SIGTERM))
+	require.NoError(t, tool.Signal(syscall.SIGINT))
 	if !m.stays {
 		assert.True(t, watch.WaitFor(0, soon), "weight 0 within %s of the signal", soon)
 		t.Logf("weight 0 after %s, of %s", time.Since(signalled), soon)
 	}
-	code, err := tool.Wait()
-	require.NoError(t, err)
+	version, code := "v1", 130
+	if m.promoted {
+		version, code = "v2", 0
+	}
+	if got, ended := onGitHubsClock(t, tool, signalled); ended {
+		assert.Equal(t, code, got, tool.Output())
+		atHome(t, s, before, version)
+	}
+	s.post(t, folder, "v2")
 	watch.Stop()
 	assert.Empty(t, guard.Stop(), "a side with users and no serving endpoint")
-	if m.promoted {
-		assert.Equal(t, 0, code, tool.Output())
-		atHome(t, s, before, "v2")
-		return
+	atHome(t, s, before, version)
+}
+
+// onGitHubsClock ends a tool that got its SIGINT as GitHub's runner does: SIGTERM after 7.5 s, SIGKILL after 2.5 s more. ended:
+// it had ended by itself before that, with code.
+func onGitHubsClock(t *testing.T, tool *Tool, interrupted time.Time) (code int, ended bool) {
+	t.Helper()
+	for _, next := range []struct {
+		after  time.Duration
+		signal syscall.Signal
+	}{{7500 * time.Millisecond, syscall.SIGTERM}, {10 * time.Second, syscall.SIGKILL}} {
+		if tool.Ended(time.Until(interrupted.Add(next.after))) {
+			code, err := tool.Wait()
+			require.NoError(t, err, tool.Output())
+			return code, true
+		}
+		_ = tool.Signal(next.signal) // it may have ended this moment
 	}
-	assert.Equal(t, 130, code, tool.Output())
-	atHome(t, s, before, "v1")
+	code, err := tool.Wait()
+	t.Logf("ended %s after SIGINT: %v", time.Since(interrupted), err)
+	return code, err == nil
+}
+
+// post runs the post entrypoint on what is left of a run of that version.
+func (s *Shop) post(t *testing.T, folder, version string) {
+	t.Helper()
+	code, output, err := s.RunPost(t.Context(), folder, quickly(image(version)))
+	require.NoError(t, err)
+	assert.Equal(t, 0, code, output)
 }
 
 func killed(t *testing.T, s *Shop, before map[string]string, m moment) {
@@ -256,12 +288,17 @@ func killed(t *testing.T, s *Shop, before map[string]string, m moment) {
 		again = "v3"
 	}
 	tool := m.started(t, s, folder, again)
-	require.NoError(t, tool.Signal(syscall.SIGKILL))
-	_, err = tool.Wait()
-	require.Error(t, err)
-	code, output, err := s.RunPost(t.Context(), folder, quickly(image(again)))
-	require.NoError(t, err)
-	assert.Equal(t, 0, code, output)
+	if !m.outlives {
+		require.NoError(t, tool.Signal(syscall.SIGKILL))
+		_, err = tool.Wait()
+		require.Error(t, err)
+	}
+	s.post(t, folder, again)
+	if m.outlives {
+		code, err := tool.Wait()
+		require.NoError(t, err)
+		assert.Equal(t, 5, code, tool.Output())
+	}
 	assert.Empty(t, guard.Stop(), "a side with users and no serving endpoint")
 	version := "v1"
 	if m.promoted {
@@ -291,7 +328,8 @@ func TestRerunOfAFinishedAndOfAKilledRun(t *testing.T) {
 	require.NoError(t, tool.Signal(syscall.SIGKILL))
 	_, err := tool.Wait()
 	require.Error(t, err)
-	run(0, image("v2"), forwarded)
+	grown(t, s, image("v2"), "--step-duration=5s", forwarded)
+	s.scale(t, 1)
 	atHome(t, s, before, "v2")
 	assert.Contains(t, run(0, image("v2")), "unchanged")
 	atHome(t, s, before, "v2")

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -113,21 +114,38 @@ func TestWatchdogClosesForARunnerThatIsKilled(t *testing.T) {
 	assert.NotContains(t, status, "on hold")
 }
 
+// TestWatchdogClosesForARunnerThatIsStopped, or that reaches the cluster no more: when it goes on it writes nothing.
 func TestWatchdogClosesForARunnerThatIsStopped(t *testing.T) {
 	t.Parallel()
-	s, before := watchedShop(t, Options{Replicas: 1})
-	tool := atWeight20(t, s, watched("--step-duration=2m", "--timeout=15m")...)
-	require.NoError(t, tool.Signal(syscall.SIGSTOP))
-	t.Cleanup(func() { _ = tool.Signal(syscall.SIGCONT) })
-	watchdogGone(t, s)
-	atHome(t, s, before, "v1")
-	versions := s.versions(t)
-	require.NoError(t, tool.Signal(syscall.SIGCONT))
-	code, err := tool.Wait()
-	require.NoError(t, err)
-	assert.Equal(t, 5, code, tool.Output())
-	assert.Equal(t, versions, s.versions(t), "the run that lost its Lease wrote something")
-	atHome(t, s, before, "v1")
+	for name, stop := range map[string]func(t *testing.T, tool *Tool, p *Proxy) (goOn func()){
+		"paused": func(t *testing.T, tool *Tool, _ *Proxy) func() {
+			require.NoError(t, tool.Signal(syscall.SIGSTOP))
+			return func() { _ = tool.Signal(syscall.SIGCONT) }
+		},
+		"cut off": func(_ *testing.T, _ *Tool, p *Proxy) func() { return p.Cut() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, before := watchedShop(t, Options{Replicas: 1})
+			proxy, err := StartProxy(s.Rest)
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = proxy.Close() })
+			flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"))
+			require.NoError(t, err)
+			tool := atWeight20(t, s, watched("--step-duration=2m", "--timeout=15m", flag)...)
+			goOn := stop(t, tool, proxy)
+			t.Cleanup(goOn)
+			watchdogGone(t, s)
+			atHome(t, s, before, "v1")
+			versions := s.versions(t)
+			goOn()
+			code, err := tool.Wait()
+			require.NoError(t, err)
+			assert.Equal(t, 5, code, tool.Output())
+			assert.Equal(t, versions, s.versions(t), "the run that lost its Lease wrote something")
+			atHome(t, s, before, "v1")
+		})
+	}
 }
 
 // versions are the resourceVersions of what an upgrade writes.

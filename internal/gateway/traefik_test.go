@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"io"
 	"strings"
 	"testing"
@@ -57,4 +58,24 @@ func TestRelevantLinesAreEnough(t *testing.T) {
 	assert.InDelta(t, 2, all.past, 0)
 	assert.InDelta(t, 1.79e9, all.began, 0)
 	assert.Equal(t, all, read(strings.NewReader(string(text))))
+}
+
+// FuzzRelevant: whatever a gateway answers is read, or is an error; and leaving lines out makes no reading of none.
+func FuzzRelevant(f *testing.F) {
+	f.Add([]byte(someMetrics))
+	f.Add([]byte("traefik_service_requests_total{service=\"httproute-shop-web\"} NaN\n"))
+	f.Add([]byte("# TYPE traefik_service_requests_total counter\ntraefik_service_requests_total{shop} 1e999"))
+	plane := dataPlanes[traefikController]
+	target := plan.Target{Namespace: "shop", Service: "web", Route: "web"}
+	f.Fuzz(func(t *testing.T, metrics []byte) {
+		kept, err := plane.relevant(bytes.NewReader(metrics), target.Namespace)
+		require.NoError(t, err)
+		text, err := io.ReadAll(kept)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, len(text), len(metrics))
+		parser := expfmt.NewTextParser(model.UTF8Validation)
+		if all, err := parser.TextToMetricFamilies(bytes.NewReader(text)); err == nil {
+			_ = plane.reading(all, plane.names(target, []parent{{namespace: "gateway", name: "shop"}}), plane.past(target))
+		}
+	})
 }

@@ -64,6 +64,8 @@ func homeToBaseline(o Observed, _ Reason, floor int) []Step {
 		return nil
 	}
 	switch {
+	case o.Production.Old > 0 && o.Production.Paused:
+		return await("production cannot roll back while its Deployment is paused: resume it")
 	case o.Production.Old > 0:
 		return await("production is rolling back")
 	case o.Production.Ready >= usable(o.Production.Replicas, floor):
@@ -93,6 +95,8 @@ func undoOurs(o Observed, why Reason, _ int) []Step {
 // removeGray (f): users are home; when the data plane says so and nothing is under way, everything of ours goes.
 func removeGray(o Observed, _ Reason, _ int) []Step {
 	switch {
+	case o.Weight > 0 && !o.Production.Exists:
+		return await("production's Deployment is gone, and gray has its users: apply it again")
 	case o.Weight > 0:
 		return await("neither side can take the users of the other")
 	case !o.Gray.Exists && !o.Touched:

@@ -59,6 +59,15 @@ func TestCloseTakesTheFirstRuleThatMatches(t *testing.T) {
 	}
 }
 
+// TestCloseSaysWhatItWaitsFor: a person who finds it stuck reads this.
+func TestCloseSaysWhatItWaitsFor(t *testing.T) {
+	o := Observed{Production: production(Baseline, 1, 3), Gray: gray(4), Weight: 100, Served: 100}
+	o.Production.Paused = true
+	assert.Contains(t, Close(o, ReasonAnomaly, 50)[0].Why, "paused: resume it")
+	gone := Observed{Gray: gray(4), Weight: 100, Served: 100}
+	assert.Contains(t, Close(gone, ReasonInfrastructure, 50)[0].Why, "apply it again")
+}
+
 func TestCloseIsDoneWhenNothingOfOursIsLeft(t *testing.T) {
 	assert.Empty(t, Close(Observed{Production: production(Baseline, 4, 0)}, ReasonAnomaly, 50))
 	assert.Empty(t, Close(Observed{Production: production(Baseline, 0, 0)}, ReasonAnomaly, 50), "an unready production alone is not ours to mend")

@@ -148,13 +148,23 @@ func TestAnOfflineTestSendsNobodyToGray(t *testing.T) {
 		assert.Zero(t, s.Weight)
 	}
 	assert.Equal(t, []Kind{StartGray, Identify, VerifyGray, VerifyRoute, RunTest, RecordPass, RemoveGray}, kinds)
-	p, err = BuildOffline(config.Config{}, Observed{Production: Workload{Replicas: 4}})
+	p, err = BuildOffline(config.Config{Checks: []config.Check{{Name: "sign in", Path: "/"}}}, Observed{Production: Workload{Replicas: 4}})
 	require.NoError(t, err)
 	assert.Len(t, p.Steps, 6)
-	_, err = BuildOffline(config.Config{}, Observed{})
-	var f *Failure
-	require.ErrorAs(t, err, &f)
-	assert.Equal(t, FaultInput, f.Fault)
+	for name, c := range map[string]config.Config{
+		"production has 0 replicas": {OfflineTestJob: "test.yaml"},
+		"nothing to test with":      {Checks: []config.Check{{Name: "old version", Path: "/", Side: "production"}}},
+	} {
+		replicas := int32(4)
+		if c.OfflineTestJob != "" {
+			replicas = 0
+		}
+		_, err = BuildOffline(c, Observed{Production: Workload{Replicas: replicas}})
+		var f *Failure
+		require.ErrorAs(t, err, &f)
+		assert.Equal(t, FaultInput, f.Fault)
+		assert.Contains(t, f.What, name)
+	}
 }
 
 func TestTheRecordStaysSmall(t *testing.T) {

@@ -3,10 +3,14 @@ package plan
 import "github.com/gray-upgrade/gray-upgrade/internal/config"
 
 // BuildOffline returns an offline test in order: the part of an upgrade that no user ever sees, and the user's own test
-// Job, where there is one. Gray gets no production traffic at any time.
+// Job, where there is one. Gray gets no production traffic at any time. It fails with FaultInput where nothing would be
+// tested: pods that are ready have passed no test.
 func BuildOffline(c config.Config, o Observed) (Plan, error) {
 	if o.Production.Replicas == 0 {
 		return Plan{}, Failf(FaultInput, "", "production has 0 replicas: gray is made from it, and checked against it; scale it up first")
+	}
+	if c.OfflineTestJob == "" && !c.ProvesGray() {
+		return Plan{}, Failf(FaultInput, "", "offline-test run has nothing to test with; give checks for gray in the config file, a Job with offline-test-job, or both")
 	}
 	first := firstSize(c, o)
 	b := &builder{phase: PhaseStart}

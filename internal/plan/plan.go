@@ -102,6 +102,7 @@ type Workload struct {
 	Ready    int32    `json:"ready"`
 	Old      int32    `json:"old,omitempty"`   // ready endpoints of another template (mid-roll)
 	Whole    bool     `json:"whole,omitempty"` // every wanted pod runs Template and is ready, none of another is left
+	Paused   bool     `json:"paused,omitempty"`
 }
 
 // Observed is the cluster as seen now: nothing in it is remembered from an earlier act.

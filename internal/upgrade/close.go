@@ -28,7 +28,7 @@ func (r *run) closeAfter(held context.Context, s plan.Step, err error) error {
 	r.stopWatch()
 	switch {
 	case stuck != nil:
-		return stuck
+		return after(stuck, f)
 	case errors.Is(err, errUnchanged):
 		r.story.Outcome = plan.Unchanged
 		return nil
@@ -38,6 +38,17 @@ func (r *run) closeAfter(held context.Context, s plan.Step, err error) error {
 		return nil
 	}
 	return f
+}
+
+// after adds to a close that did not get to its end what it was begun for.
+func after(stuck error, begun *plan.Failure) error {
+	var f *plan.Failure
+	if !errors.As(stuck, &f) {
+		return stuck
+	}
+	told := *f
+	told.What += "; the close was begun because " + begun.What
+	return &told
 }
 
 // regain takes the Lease back where it was only late, not taken: gray must not be left with users and nobody to watch. It

@@ -16,8 +16,8 @@ const (
 // moving stands for the weight while this run writes one.
 const moving = -1
 
-// lookOut looks, while gray has users, whether the world is still the one that this run made: gray has a ready endpoint, the
-// weight is the one last written, production's template is nobody else's. What is wrong ends the running step, by no fault of
+// lookOut looks, while gray has users, whether the world is still the one that this run made: both sides with users have a
+// ready endpoint, the weight is the one last written, production's template is nobody else's. What is wrong ends the running step, by no fault of
 // the image: at once where users meet a gray that is not there, else when it is still wrong in a second look, since one may
 // fall into a write of our own.
 func (r *run) lookOut(ctx context.Context) {
@@ -66,6 +66,11 @@ func (r *run) drift(ctx context.Context) *plan.Failure {
 		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.GrayService(), "%w at weight %d", errNobodyServes, weight)
 	case weight != wrote && wrote != moving:
 		return r.foreignWeight(weight, wrote)
+	case !o.Production.Exists:
+		return plan.Failf(plan.FaultInfrastructure, "Deployment "+r.Target.Namespace+"/"+r.Target.Deployment, "production's Deployment was deleted by somebody else")
+	case weight < 100 && weight == wrote && o.Production.Ready+o.Production.Old == 0:
+		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.Service,
+			"production has no ready endpoint, and %d %% of the users are sent there", 100-weight)
 	case rolled && o.Production.Template == plan.Baseline:
 		return plan.Failf(plan.FaultInfrastructure, "Deployment "+r.Target.Namespace+"/"+r.Target.Deployment,
 			"somebody else gave production its old pod template back after it was rolled (image %s): it is left as it is", o.Production.Image)
@@ -77,6 +82,10 @@ func (r *run) drift(ctx context.Context) *plan.Failure {
 }
 
 func (r *run) foreignWeight(now, wrote int) *plan.Failure {
+	how := "changed it"
+	if now == 0 { // so it is, too, where there is no route
+		how = "changed or deleted it, as a GitOps controller does that does not ignore the weights"
+	}
 	return plan.Failf(plan.FaultInfrastructure, "HTTPRoute "+r.Target.Namespace+"/"+r.Target.Route,
-		"the weight in the route is %d, and this run wrote %d: somebody else changed it", now, wrote)
+		"the weight in the route is %d, and this run wrote %d: somebody else %s", now, wrote, how)
 }

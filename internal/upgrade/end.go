@@ -151,6 +151,9 @@ func (r *run) done(outcome plan.Outcome) string {
 	case r.story.ClosedIn > 0:
 		return fmt.Sprintf("gray traffic closed in %.1f s, gray removed; all users are on %s", r.story.ClosedIn, home)
 	}
+	if r.story.Highest > 0 {
+		return fmt.Sprintf("gray removed; all users are on %s", home)
+	}
 	return fmt.Sprintf("gray removed; no user was sent to it, all are on %s", home)
 }
 

@@ -65,11 +65,14 @@ func (r *run) passed() string {
 			checks++
 		}
 	}
-	words := []string{fmt.Sprintf("offline-test run: %d checks passed on %d targets", checks, len(pods))}
+	var words []string
+	if checks > 0 {
+		words = append(words, fmt.Sprintf("%d checks passed on %d targets", checks, len(pods)))
+	}
 	for _, more := range []string{r.tested, r.Identity.URL} {
 		if more != "" {
 			words = append(words, more)
 		}
 	}
-	return strings.Join(words, "; ")
+	return "offline-test run: " + strings.Join(words, "; ")
 }

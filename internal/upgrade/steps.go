@@ -25,7 +25,10 @@ func (r *run) grow(ctx context.Context, s plan.Step) error {
 	if want > s.Replicas {
 		r.note("gray grows to %d pods, not %d: %.0f requests/s now, %.0f at the start", want, s.Replicas, rate, r.baseRate)
 	}
-	want = max(want, plan.PodsFor(s.Weight, o.Production.Replicas)) // the HPA may have grown production since the plan was made
+	if more := plan.PodsFor(s.Weight, o.Production.Replicas); more > want {
+		r.note("gray grows to %d pods, not %d: production has %d now", more, want, o.Production.Replicas)
+		want = more
+	}
 	if want <= o.Gray.Replicas {
 		return nil
 	}

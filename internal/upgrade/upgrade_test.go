@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -228,6 +229,58 @@ func TestAGrayThatVanishesIsClosedAtOnce(t *testing.T) {
 		assert.Less(t, home.Sub(gone), 100*time.Millisecond)
 		assert.Empty(t, w.record.Holds)
 	})
+}
+
+// TestAProductionThatVanishes: its users go to gray, which was proven, until it is back; where it was deleted nobody but its
+// owner can bring it back.
+func TestAProductionThatVanishes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		gone    func(p *plan.Workload)
+		says    string
+		outcome plan.Outcome
+		then    []string
+	}{
+		"its pods": {func(p *plan.Workload) { p.Ready = 0 }, "production has no ready endpoint, and 80 % of the users are sent there",
+			plan.Closed, []string{"weight 100", "weight 0"}},
+		"its Deployment": {func(p *plan.Workload) { *p = plan.Workload{} }, "production's Deployment was deleted by somebody else",
+			plan.Stuck, []string{"weight 100"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				var gone, moved time.Time
+				var weights []string
+				w.onWrite = func(what string) {
+					if !gone.IsZero() && strings.HasPrefix(what, "weight ") {
+						weights = append(weights, what)
+					}
+					switch {
+					case what == "weight 20":
+						time.AfterFunc(5300*time.Millisecond, func() {
+							w.mu.Lock()
+							defer w.mu.Unlock()
+							tt.gone(&w.production)
+							gone = time.Now()
+						})
+						time.AfterFunc(40*time.Second, func() {
+							w.mu.Lock()
+							defer w.mu.Unlock()
+							w.production.Ready = w.production.Replicas
+						})
+					case what == "weight 100" && moved.IsZero():
+						moved = time.Now()
+					}
+				}
+				story := w.upgrade("1").Run(t.Context())
+				assert.Equal(t, tt.outcome, story.Outcome, "%+v", story.Failure)
+				assert.Contains(t, story.Failure.What, tt.says)
+				assert.Less(t, moved.Sub(gone), lookEvery+lookTwice+time.Second)
+				assert.Equal(t, tt.then, weights)
+				assert.Empty(t, w.record.Holds)
+				assert.Empty(t, w.faults)
+			})
+		})
+	}
 }
 
 // TestACloseThatCannotLookIsNotConfirmed: the API server is away.

@@ -91,7 +91,7 @@ func (v *Verifier) compare(ctx context.Context, side plan.Side, bad []result) ma
 
 // askable says whether a trial means something on a side. Every check passed on production before the upgrade.
 func askable(t trial, side plan.Side) bool {
-	return side == plan.Production || appliesTo(side)(t.check)
+	return side == plan.Production || t.check.On(string(side))
 }
 
 // serving are the pods of a side that may get users.

@@ -30,7 +30,7 @@ func (v *Verifier) ProbeProduction(ctx context.Context) []judge.Check {
 }
 
 func (v *Verifier) probe(ctx context.Context, onTrial plan.Side) []judge.Check {
-	trials, err := v.trials(func(c config.Check) bool { return c.Repeat && readOnly(c) && appliesTo(onTrial)(c) })
+	trials, err := v.trials(func(c config.Check) bool { return c.Repeat && readOnly(c) && c.On(string(onTrial)) })
 	if err != nil || len(trials) == 0 {
 		return nil // a bad check ended the run long before
 	}

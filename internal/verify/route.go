@@ -38,7 +38,7 @@ func (p RouteProbe) led(trials []trial) []trial {
 // route. Then it makes sure that a request without the token does not reach gray; so it must not be called while gray has
 // users. Every pod has passed the same checks directly before: what fails here is the route, FaultInfrastructure.
 func (v *Verifier) Route(ctx context.Context) ([]plan.Proof, error) {
-	trials, err := v.trials(func(c config.Check) bool { return appliesTo(plan.Gray)(c) && readOnly(c) })
+	trials, err := v.trials(func(c config.Check) bool { return c.On(string(plan.Gray)) && readOnly(c) })
 	if err != nil {
 		return nil, err
 	}

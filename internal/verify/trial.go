@@ -21,17 +21,9 @@ func (t trial) key() string { return t.check.Name + "\x00" + t.account.Name }
 // ready is the proof of a pod that there is no check for.
 var ready = trial{check: config.Check{Name: "ready"}}
 
-// appliesTo selects the checks for a side. A check that names none is for gray.
+// appliesTo selects the checks for a side.
 func appliesTo(side plan.Side) func(config.Check) bool {
-	return func(c config.Check) bool {
-		switch c.Side {
-		case "both":
-			return true
-		case "":
-			return side == plan.Gray
-		}
-		return c.Side == string(side)
-	}
+	return func(c config.Check) bool { return c.On(string(side)) }
 }
 
 // trials returns every selected check as every account it is for, in the user's order.
