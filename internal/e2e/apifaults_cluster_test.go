@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -83,7 +82,7 @@ func faulty(t *testing.T, pick func(Call) *fault) (injected int32, ended string)
 		}
 		return f.answer()
 	})
-	flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"))
+	flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"), "")
 	require.NoError(t, err)
 	tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"), flag)...)
 	require.NoError(t, err)
@@ -143,13 +142,8 @@ func TestATokenFileIsReadAgain(t *testing.T) {
 		}
 		return nil
 	})
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	flag, err := proxy.Kubeconfig(kubeconfig)
+	flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"), token)
 	require.NoError(t, err)
-	text, err := os.ReadFile(kubeconfig)
-	require.NoError(t, err)
-	text = []byte(strings.Replace(string(text), "user: {}", fmt.Sprintf("user: {tokenFile: %q}", token), 1))
-	require.NoError(t, os.WriteFile(kubeconfig, text, 0o600))
 	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=5s", flag)...)
 	renew("second") // client-go reads the file once a minute: until then the API server knows nobody
 	code, err := tool.Wait()

@@ -131,7 +131,7 @@ func newAttempt(t *testing.T, sc scenario) *attempt {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = proxy.Close() })
 	a := &attempt{Shop: s, t: t, sc: sc, before: before, proxy: proxy}
-	a.flag, err = proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"))
+	a.flag, err = proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"), "")
 	require.NoError(t, err)
 	if sc.faultAt > 0 {
 		a.load, err = s.StartLoad(t.TempDir(), 20)

@@ -4,14 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +19,8 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/utils/ptr"
 )
 
@@ -36,8 +38,7 @@ func (c Call) String() string { return fmt.Sprintf("write %d %s %s", c.Number, c
 
 // Proxy stands between the tool and the API server. It sees every call, and does to it what a test asks for.
 type Proxy struct {
-	server *http.Server
-	url    string
+	server *httptest.Server
 	next   http.RoundTripper
 	target *url.URL
 
@@ -78,11 +79,7 @@ func StartProxy(cfg *rest.Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	p := &Proxy{next: next, target: target, older: map[string]*past{}, url: "http://" + listener.Addr().String()}
+	p := &Proxy{next: next, target: target, older: map[string]*past{}}
 	forward := &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = target.Host },
 		Transport:     p,
@@ -90,13 +87,14 @@ func StartProxy(cfg *rest.Config) (*Proxy, error) {
 		ErrorLog:      slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }, // the connection breaks
 	}
-	p.server = &http.Server{Handler: forward, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
-	go func() { _ = p.server.Serve(listener) }()
+	p.server = httptest.NewUnstartedServer(forward)
+	p.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	p.server.StartTLS() // without TLS a client shows no token
 	return p, nil
 }
 
-// Close ends it.
-func (p *Proxy) Close() error { return p.server.Close() }
+// Close ends it, and waits for no call.
+func (p *Proxy) Close() error { return p.server.Config.Close() }
 
 // Writes is how many writes there were until now.
 func (p *Proxy) Writes() int {
@@ -168,16 +166,16 @@ func (s stream) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Kubeconfig writes a kubeconfig that leads to the proxy and returns the flag for it.
-func (p *Proxy) Kubeconfig(file string) (flag string, err error) {
-	text := fmt.Sprintf(`apiVersion: v1
-kind: Config
-clusters: [{name: proxy, cluster: {server: %q}}]
-users: [{name: tool, user: {}}]
-contexts: [{name: proxy, context: {cluster: proxy, user: tool}}]
-current-context: proxy
-`, p.url)
-	return "--kubeconfig=" + file, os.WriteFile(file, []byte(text), 0o600)
+// Kubeconfig writes a kubeconfig that leads to the proxy and returns the flag for it. The user shows the token in a file;
+// tokenFile "": none.
+func (p *Proxy) Kubeconfig(file, tokenFile string) (flag string, err error) {
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.server.Certificate().Raw})
+	c := clientcmdapi.NewConfig()
+	c.Clusters["proxy"] = &clientcmdapi.Cluster{Server: p.server.URL, CertificateAuthorityData: authority}
+	c.AuthInfos["tool"] = &clientcmdapi.AuthInfo{TokenFile: tokenFile}
+	c.Contexts["proxy"] = &clientcmdapi.Context{Cluster: "proxy", AuthInfo: "tool"}
+	c.CurrentContext = "proxy"
+	return "--kubeconfig=" + file, clientcmd.WriteToFile(*c, file)
 }
 
 // RoundTrip forwards one call.

@@ -130,7 +130,7 @@ func TestWatchdogClosesForARunnerThatIsStopped(t *testing.T) {
 			proxy, err := StartProxy(s.Rest)
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = proxy.Close() })
-			flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"))
+			flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"), "")
 			require.NoError(t, err)
 			tool := atWeight20(t, s, watched("--step-duration=2m", "--timeout=15m", flag)...)
 			goOn := stop(t, tool, proxy)
