@@ -32,13 +32,13 @@ func feedTheHungry(o Observed, _ Reason, _ int) []Step {
 }
 
 // finishForward (b): past the point of no return only an anomaly goes back.
-func finishForward(o Observed, why Reason, _ int) []Step {
+func finishForward(o Observed, why Reason, floor int) []Step {
 	if !o.Promoted || why == ReasonAnomaly || o.Production.Template == Baseline {
 		return nil
 	}
 	switch {
-	case o.Weight > 0 && o.Production.Ready == 0:
-		return await("production has no ready pod of the new version yet")
+	case o.Weight > 0 && o.Production.Ready < usable(o.Production.Replicas, floor):
+		return await("production has too few ready pods of the new version")
 	case o.Weight > 0:
 		return shift(0, "the upgrade is promoted")
 	}

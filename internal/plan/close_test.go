@@ -37,6 +37,7 @@ func TestCloseTakesTheFirstRuleThatMatches(t *testing.T) {
 		{"rolled, not promoted, all on gray: undo", Observed{Production: production(Ours, 4, 0), Gray: gray(4), Weight: 100, Served: 100}, ReasonInterrupted, Step{Kind: UndoRoll}},
 		{"rolling back: wait on gray", Observed{Production: production(Baseline, 1, 3), Gray: gray(4), Weight: 100, Served: 100}, ReasonAnomaly, Step{Kind: Await}},
 		{"promoted and cancelled: forward", Observed{Production: production(Ours, 4, 0), Gray: gray(4), Weight: 50, Promoted: true}, ReasonInterrupted, Step{Kind: ShiftTraffic, Weight: 0}},
+		{"promoted, below the floor: gray keeps the users", Observed{Production: production(Ours, 1, 0), Gray: gray(4), Weight: 100, Promoted: true}, ReasonInterrupted, Step{Kind: Await}},
 		{"promoted, not ready yet: wait", Observed{Production: production(Ours, 0, 0), Gray: gray(4), Weight: 100, Promoted: true}, ReasonInterrupted, Step{Kind: Await}},
 		{"promoted, then an anomaly on the way back: gray takes users", Observed{Production: production(Ours, 4, 0), Gray: gray(4), Weight: 50, Promoted: true}, ReasonAnomaly, Step{Kind: ShiftTraffic, Weight: 100}},
 		{"foreign and ready: users there", Observed{Production: production(Foreign, 2, 0), Gray: gray(4), Weight: 100}, ReasonInterrupted, Step{Kind: ShiftTraffic, Weight: 0}},

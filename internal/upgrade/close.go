@@ -73,7 +73,7 @@ type closing struct {
 	why      plan.Reason
 	failure  *plan.Failure // nil: an earlier run's work is brought home
 	begin    time.Time     // when what ended the upgrade was found
-	promoted bool          // past the point of no return, so that home is the new version
+	promoted bool          // at the last look with anything left: past the point of no return, so that home is the new version
 	looked   bool
 	saved    bool   // the record says so
 	waits    string // why the last step was taken, or what is waited for
@@ -89,20 +89,26 @@ func (r *run) foundAt() time.Time {
 	return r.found
 }
 
-// bringHome brings home what an earlier run left.
-func (r *run) bringHome(held context.Context, why plan.Reason) error {
-	return r.goHome(held, &closing{why: why})
+// bringHome brings home what an earlier run left; promoted says that home is that run's version.
+func (r *run) bringHome(held context.Context, why plan.Reason) (promoted bool, err error) {
+	c := &closing{why: why}
+	err = r.goHome(held, c)
+	return c.promoted, err
 }
 
-// first takes from the first look what the end will be told by, and puts a failed image on hold.
-func (r *run) first(c *closing, o plan.Observed) {
+// first puts a failed image on hold, at the first look. Past the point of no return that is written down before users
+// move: a run that comes after a kill would else take it for a cancelled one, and finish forward.
+func (r *run) first(ctx context.Context, c *closing, o plan.Observed) {
 	if c.looked {
 		return
 	}
 	c.looked = true
-	c.promoted = forward(o, c.why)
-	if c.failure != nil && c.why == plan.ReasonAnomaly {
-		r.hold(o, c.failure)
+	if c.failure == nil || c.why != plan.ReasonAnomaly {
+		return
+	}
+	r.hold(o, c.failure)
+	if o.Promoted {
+		r.saveClosing(ctx)
 	}
 }
 
@@ -161,12 +167,13 @@ func (r *run) stepHome(ctx context.Context, c *closing) (home bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	r.first(c, o)
+	r.first(ctx, c, o)
 	steps := plan.Close(o, c.why, r.Config.CloseFloor)
 	if len(steps) == 0 {
 		r.home = o.Production.Image
 		return true, nil
 	}
+	c.promoted = forward(o, c.why) // the marks go with the last step
 	c.waits = steps[0].Why
 	return false, r.closeStep(ctx, c, steps[0])
 }

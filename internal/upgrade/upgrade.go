@@ -234,10 +234,13 @@ func (r *run) do(ctx context.Context, s plan.Step) error {
 }
 
 // tidyUp brings home what an earlier run left. It reports done where that run had passed the point of no return with
-// the image and everything else asked for now, so that finishing it forward was the whole job.
+// the digest and everything else asked for now, so that finishing it forward was the whole job.
+//
+// Where it cannot look and the record says that work was left, it goes on looking as long as a close may take: the record
+// must not be closed over users that nobody brought home.
 func (r *run) tidyUp(ctx context.Context) (done bool, err error) {
 	o, err := r.observe(ctx)
-	if err != nil {
+	if err != nil && !r.record.Open {
 		return false, err
 	}
 	why, left := plan.LeftOver(o, r.record)
@@ -245,15 +248,18 @@ func (r *run) tidyUp(ctx context.Context) (done bool, err error) {
 		return false, nil
 	}
 	r.note("an earlier run left work behind (%s): closing it first", r.record.Identity.Run)
-	finished := forward(o, why)
-	if err := r.bringHome(ctx, why); err != nil {
+	finished, err := r.bringHome(ctx, why)
+	if err != nil {
 		return false, err
 	}
 	r.ours = true
+	r.mu.Lock()
+	r.story.Highest = 0 // what moved until now was the earlier run's
+	r.mu.Unlock()
 	image, digest, asked := r.record.Image, r.record.Digest, r.record.Config
 	r.settle(ctx, finished, why)
-	if !finished || image != r.Config.Image || asked != r.Config.Hash() {
-		return false, nil
+	if !finished || digest == "" || digest != plan.DigestOf(r.Config.Image) || asked != r.Config.Hash() {
+		return false, nil // a tag may have been moved since: gray tells which digest it is now
 	}
 	r.record.Image, r.record.Digest = image, digest
 	r.story.To = pinned(image, digest)

@@ -3,6 +3,7 @@ package upgrade
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -293,6 +294,59 @@ func TestACloseThatCannotLookIsNotConfirmed(t *testing.T) {
 	assert.Contains(t, story.Failure.Done, "may still have users")
 }
 
+// TestOneLookThatFailsClosesNoRecord: users of an earlier run are brought home all the same, by whoever came, and where nobody
+// can look for the whole time the record stays open, so that the watchdog and the next run know.
+func TestOneLookThatFailsClosesNoRecord(t *testing.T) {
+	left := func(blind int) *world {
+		w := newWorld()
+		w.gray = plan.Workload{Exists: true, Template: plan.Ours, Replicas: 1, Ready: 1}
+		w.weight, w.edited, w.blind = 50, true, blind
+		w.record.Open = true
+		return w
+	}
+	for name, tt := range map[string]struct {
+		act  func(ctx context.Context, u *Upgrade) plan.Story
+		ends plan.Outcome
+	}{
+		"close": {func(ctx context.Context, u *Upgrade) plan.Story { return u.Close(ctx, true) }, plan.Closed},
+		"run":   {func(ctx context.Context, u *Upgrade) plan.Story { return u.Run(ctx) }, plan.Promoted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := left(1)
+				assert.Equal(t, tt.ends, tt.act(t.Context(), w.upgrade("2")).Outcome)
+				assert.Zero(t, w.weight)
+				assert.False(t, w.record.Open)
+				w = left(math.MaxInt)
+				story := tt.act(t.Context(), w.upgrade("2"))
+				assert.Equal(t, plan.Stuck, story.Outcome)
+				assert.Contains(t, story.Failure.What, "connection refused")
+				assert.True(t, w.record.Open, "nobody would look after the users of gray any more")
+			})
+		})
+	}
+}
+
+// TestProductionIsChangedWhileItIsFinishedForward: what the first look promised is not what the end is.
+func TestProductionIsChangedWhileItIsFinishedForward(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		w.onWrite = func(what string) {
+			switch {
+			case what == "promote":
+				cancel()
+			case what == "weight 0" && w.promoted:
+				w.production.Template = plan.Foreign
+			}
+		}
+		story := w.upgrade("1").Run(ctx)
+		assert.Equal(t, plan.Interrupted, story.Outcome, "%+v", story.Failure)
+		assert.Zero(t, w.weight)
+	})
+}
+
 // TestASignalClosesInEveryStep cancels at every write: from then on no weight rises, unless the upgrade is promoted.
 func TestASignalClosesInEveryStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -335,6 +389,7 @@ func TestKilledAtEveryWrite(t *testing.T) {
 		"clean":                          func(*world) {},
 		"anomaly at a middle weight":     func(w *world) { w.findAt, w.finding = 50, badImage },
 		"anomaly at 100":                 func(w *world) { w.findAt, w.finding = 100, badImage },
+		"anomaly on the way back":        func(w *world) { w.findAt, w.finding = 0, badImage },
 		"production never becomes ready": func(w *world) { w.rollSticks = true },
 		"an account fails":               func(w *world) { w.verifyFails = true },
 	}
@@ -353,13 +408,16 @@ func TestKilledAtEveryWrite(t *testing.T) {
 						w.dieAt, w.dieAfter = n, after
 						die(w)
 						w.dieAt, w.findAt = 0, findAt
+						unknown := w.promoted && w.record.Closing != plan.ReasonAnomaly // it died before it could tell anybody
 						got := w.upgrade("2").Run(t.Context())
 						runs++
 						where := fmt.Sprintf("killed at write %d (after: %v)", n, after)
-						assert.Contains(t, []plan.Outcome{want, plan.Refused, plan.Unchanged}, got.Outcome, where)
 						digest := "sha256:old"
-						if want == plan.Promoted {
+						if want == plan.Promoted || unknown {
 							digest = "sha256:new"
+						}
+						if !unknown {
+							assert.Contains(t, []plan.Outcome{want, plan.Refused, plan.Unchanged}, got.Outcome, "%s: %+v", where, got.Failure)
 						}
 						home(t, w, digest)
 						if t.Failed() {
@@ -407,10 +465,14 @@ func TestCloseTakesOurEditOutOfTheRouteAlsoWhenGrayIsGone(t *testing.T) {
 // A run that was killed past the point of no return is finished forward; that is the whole job only where nothing else is
 // asked for now.
 func TestFinishingAnEarlierRunIsTheJobOnlyWhereItWasTheSame(t *testing.T) {
-	for _, other := range []bool{false, true} {
+	for image, again := range map[string]bool{"shop:v2": true, "shop:v2@sha256:new": false, "other": true} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld()
 			u := w.upgrade("2")
+			other := image == "other"
+			if !other {
+				u.Config.Image = image
+			}
 			w.production = plan.Workload{Exists: true, Template: plan.Ours, Replicas: 4, Ready: 4, Whole: true, Digest: w.digest}
 			w.gray = plan.Workload{Exists: true, Template: plan.Ours, Replicas: 4, Ready: 4}
 			w.weight, w.edited, w.promoted, w.annotated = 50, true, true, true
@@ -421,7 +483,7 @@ func TestFinishingAnEarlierRunIsTheJobOnlyWhereItWasTheSame(t *testing.T) {
 			story := u.Run(t.Context())
 			require.Nil(t, story.Failure)
 			assert.Equal(t, "shop:v2@sha256:new", story.To)
-			assert.Equal(t, other, slices.Contains(w.log, "start gray"), "%v", w.log)
+			assert.Equal(t, again, slices.Contains(w.log, "start gray"), "a tag may lead elsewhere by now: %v", w.log)
 			home(t, w, w.digest)
 		})
 	}

@@ -57,6 +57,7 @@ type world struct {
 	findings chan judge.Finding
 
 	away   bool  // the API server does not answer
+	blind  int   // so many looks at the cluster fail, and nothing else does
 	gone   bool  // gray has no endpoint
 	lost   int32 // gray pods that were ready and are not
 	loseAt int   // the Lease is lost when this weight is written; 0: never
@@ -119,7 +120,8 @@ func (w *world) Observe(ctx context.Context) (plan.Observed, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.away {
+	if w.away || w.blind > 0 {
+		w.blind = max(0, w.blind-1)
 		return plan.Observed{}, errors.New("connection refused")
 	}
 	o := plan.Observed{Production: w.production, Gray: w.gray, Promoted: w.promoted, Current: "t1", Wanted: "t1",
