@@ -31,27 +31,46 @@ func forgetCommand(ctx context.Context, args []string, w world) int {
 
 // forget deletes the Lease that it takes; a run that lives is named and left alone.
 func forget(ctx context.Context, lease *state.Lease, holds bool) error {
+	if err := finished(ctx, lease); err != nil {
+		return err
+	}
 	_, record, err := lease.Acquire(ctx, false)
 	if err != nil {
 		return err
 	}
-	if err := forgettable(record, holds, "--namespace "+lease.Namespace+" --service "+lease.Service); err != nil {
+	if err := errors.Join(unfinished(record, lease), forgettable(record, holds, where(lease))); err != nil {
 		return errors.Join(err, lease.Release(context.WithoutCancel(ctx)))
 	}
 	return lease.Forget(context.WithoutCancel(ctx))
 }
 
-// forgettable refuses to forget what keeps users safe: an upgrade that is not brought home, and holds nobody asked to drop.
-func forgettable(r plan.Record, holds bool, where string) error {
-	switch {
-	case r.Open:
-		f := plan.Failf(plan.FaultRefused, "", "the upgrade of run %s is not finished: its record is what brings users home", r.Identity.Run)
-		f.Next = "bring it home first: gray-upgrade close " + where
-		return f
-	case len(r.Holds) > 0 && !holds:
-		f := plan.Failf(plan.FaultRefused, "", "%d images are on hold, the last one %s: forgetting would let them to users again", len(r.Holds), r.Holds[len(r.Holds)-1].Digest)
-		f.Next = "test them offline first, or forget their holds as well: gray-upgrade forget --holds=true " + where
-		return f
+// finished refuses a service with an upgrade that nobody brought home, or that lives, before its Lease is taken: a run that
+// only paused must find it untaken.
+func finished(ctx context.Context, lease *state.Lease) error {
+	record, holder, err := lease.Load(ctx)
+	if err != nil || holder != nil { // who holds it is told by who wants it
+		return err
 	}
-	return nil
+	return unfinished(record, lease)
+}
+
+func unfinished(r plan.Record, lease *state.Lease) error {
+	if !r.Open {
+		return nil
+	}
+	f := plan.Failf(plan.FaultRefused, "", "the upgrade of run %s is not finished: its record is what brings users home", r.Identity.Run)
+	f.Next = "bring it home first: gray-upgrade close " + where(lease)
+	return f
+}
+
+func where(lease *state.Lease) string { return "--namespace " + lease.Namespace + " --service " + lease.Service }
+
+// forgettable refuses to forget holds that nobody asked to drop.
+func forgettable(r plan.Record, holds bool, where string) error {
+	if len(r.Holds) == 0 || holds {
+		return nil
+	}
+	f := plan.Failf(plan.FaultRefused, "", "%d images are on hold, the last one %s: forgetting would let them to users again", len(r.Holds), r.Holds[len(r.Holds)-1].Digest)
+	f.Next = "test them offline first, or forget their holds as well: gray-upgrade forget --holds=true " + where
+	return f
 }

@@ -87,6 +87,9 @@ func checkPass(p plan.Pass) error {
 const maxSaid = 300
 
 func recordPass(ctx context.Context, lease *state.Lease, p plan.Pass) error {
+	if err := finished(ctx, lease); err != nil {
+		return err
+	}
 	held, record, err := lease.Acquire(ctx, false)
 	if err != nil {
 		return err

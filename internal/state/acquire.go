@@ -120,6 +120,9 @@ func (l *Lease) take(ctx context.Context, have *coordinationv1.Lease) (context.C
 		RenewTime:            ptr.To(metav1.NewMicroTime(sent)),
 		LeaseTransitions:     ptr.To(nextFence(have)),
 	}
+	l.mu.Lock()
+	l.claim = claim{run: l.Identity.Run, fence: *want.Spec.LeaseTransitions, at: sent}
+	l.mu.Unlock()
 	got, err := l.client.Update(ctx, want, metav1.UpdateOptions{})
 	if err != nil {
 		return nil, err
@@ -130,13 +133,16 @@ func (l *Lease) take(ctx context.Context, have *coordinationv1.Lease) (context.C
 	return l.hold(ctx, got, sent), nil
 }
 
-// hold notes that the Lease is ours and renews it until it is released or lost.
+// hold notes that the Lease is ours and renews it until it is released or lost. Renewals of an earlier hold end.
 func (l *Lease) hold(ctx context.Context, got *coordinationv1.Lease, sent time.Time) context.Context {
 	alive := context.WithoutCancel(ctx) // renewed also while a close follows a signal
 	held, cancel := context.WithCancelCause(alive)
 	renewals, stop := context.WithCancel(alive)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.stop != nil {
+		l.stop()
+	}
 	l.held, l.uid, l.fence, l.renewed = true, got.UID, *got.Spec.LeaseTransitions, sent
 	l.cancel, l.stop = cancel, stop
 	l.kept.Go(func() { l.keep(renewals) })

@@ -55,6 +55,7 @@ type Lease struct {
 	held    bool
 	uid     types.UID // of the Lease object that was acquired
 	fence   int32
+	claim   claim
 	foreign bool      // what stands in the record's place could not be read: it is left as it is
 	renewed time.Time // when the last successful renewal was sent
 	cancel  context.CancelCauseFunc

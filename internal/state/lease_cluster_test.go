@@ -316,14 +316,20 @@ func TestForeignEditsDoNotCostTheLease(t *testing.T) {
 // gate is a network that can be cut.
 type gate struct {
 	http.RoundTripper
-	cut atomic.Bool
+	cut  atomic.Bool
+	lose atomic.Bool // the answer to the next write
 }
 
 func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {
 	if g.cut.Load() {
 		return nil, errors.New("the network is cut")
 	}
-	return g.RoundTripper.RoundTrip(r)
+	answer, err := g.RoundTripper.RoundTrip(r)
+	if err == nil && r.Method == http.MethodPut && g.lose.CompareAndSwap(true, false) {
+		_ = answer.Body.Close()
+		return nil, errors.New("the connection broke before the answer")
+	}
+	return answer, err
 }
 
 func TestCutOffHolderStopsBeforeAnotherMayStart(t *testing.T) {
@@ -345,6 +351,73 @@ func TestCutOffHolderStopsBeforeAnotherMayStart(t *testing.T) {
 	g.cut.Store(false)
 	_, err := a.Fence(t.Context())
 	require.ErrorIs(t, err, plan.ErrLost, "who said lost stays lost")
+}
+
+// TestRegainKnowsItsOwnWrite: the API server did what it was asked, and nobody was told.
+func TestRegainKnowsItsOwnWrite(t *testing.T) {
+	cfg := clustertest.Config(t)
+	ns := clustertest.Namespace(t, cfg)
+	var g *gate
+	cutCfg := rest.CopyConfig(cfg)
+	cutCfg.Wrap(transport.WrapperFunc(func(rt http.RoundTripper) http.RoundTripper {
+		g = &gate{RoundTripper: rt}
+		return g
+	}))
+	a := quick(lease(t, cutCfg, ns, "1/1"))
+	held, _ := acquire(t, a, false)
+	g.cut.Store(true)
+	<-held.Done()
+	g.cut.Store(false)
+	g.lose.Store(true)
+	again, err := a.Regain(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, again.Err())
+	assert.False(t, g.lose.Load(), "no answer was lost: it shows nothing")
+	require.NoError(t, a.Release(t.Context()))
+}
+
+// TestRegainAfterSomebodyLooked: who took the Lease and gave it back with the record still open closed nothing.
+func TestRegainAfterSomebodyLooked(t *testing.T) {
+	cfg := clustertest.Config(t)
+	ns := clustertest.Namespace(t, cfg)
+	for _, open := range []bool{true, false} {
+		a, b := lease(t, cfg, ns, "1/1"), lease(t, cfg, ns, "2/1")
+		held, _ := acquire(t, a, true)
+		require.NoError(t, a.Save(held, plan.Record{Identity: a.Identity, Open: true}))
+		other, record := acquire(t, b, true)
+		record.Open = open
+		require.NoError(t, b.Save(other, record))
+		require.NoError(t, b.Release(other))
+		_, err := a.Regain(t.Context())
+		if open {
+			require.NoError(t, err)
+			require.NoError(t, a.Release(t.Context()))
+			continue
+		}
+		require.ErrorIs(t, err, plan.ErrLost, "it was closed")
+	}
+}
+
+// TestReleaseAfterRegain: renewals of the hold before end with the new one, else the last one would be waited for for ever.
+func TestReleaseAfterRegain(t *testing.T) {
+	cfg := clustertest.Config(t)
+	a := lease(t, cfg, clustertest.Namespace(t, cfg), "1/1")
+	acquire(t, a, false)
+	a.mu.Lock()
+	a.renewed = time.Now().Add(-a.Duration - time.Second) // it was stopped, and nobody came
+	a.mu.Unlock()
+	_, err := a.Fence(t.Context())
+	require.ErrorIs(t, err, plan.ErrLost)
+	_, err = a.Regain(t.Context())
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() { done <- a.Release(t.Context()) }()
+	select {
+	case err := <-done:
+		require.NoError(t, err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("the release waits for renewals that nobody ended")
+	}
 }
 
 func TestBrokenRecord(t *testing.T) {
