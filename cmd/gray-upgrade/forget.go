@@ -63,7 +63,9 @@ func unfinished(r plan.Record, lease *state.Lease) error {
 	return f
 }
 
-func where(lease *state.Lease) string { return "--namespace " + lease.Namespace + " --service " + lease.Service }
+func where(lease *state.Lease) string {
+	return "--namespace " + lease.Namespace + " --service " + lease.Service
+}
 
 // forgettable refuses to forget holds that nobody asked to drop.
 func forgettable(r plan.Record, holds bool, where string) error {

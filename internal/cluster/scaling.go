@@ -50,7 +50,7 @@ func (c *Cluster) Pin(ctx context.Context) error {
 			return nil, err
 		}
 		to := min(size, h.Spec.MaxReplicas)
-		if !pinned {
+		if !pinned || least(h) != note.Pinned { // pinned, and the user has changed it since
 			note.Was = least(h)
 		}
 		if least(h) >= to {

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -257,6 +258,14 @@ func TestThereAndBack(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, int32(3), *hpa.Spec.MinReplicas)
 	assert.Contains(t, hpa.Annotations[plan.AnnotationMinimum], `"was":2`)
+	least := func(replicas int32) {
+		t.Helper()
+		patch := fmt.Appendf(nil, `{"spec":{"minReplicas":%d}}`, replicas)
+		_, err := s.kube.AutoscalingV2().HorizontalPodAutoscalers(s.namespace).Patch(ctx, "web", types.MergePatchType, patch, metav1.PatchOptions{})
+		require.NoError(t, err)
+	}
+	least(1) // the user's, in between: it is what comes back
+	require.NoError(t, c.Pin(ctx))
 
 	begin := time.Now()
 	require.NoError(t, c.Roll(ctx))
@@ -279,6 +288,10 @@ func TestThereAndBack(t *testing.T) {
 	assert.Equal(t, repository+":v1", o.Production.Image)
 
 	require.NoError(t, c.Clean(ctx))
+	hpa, err = s.kube.AutoscalingV2().HorizontalPodAutoscalers(s.namespace).Get(ctx, "web", metav1.GetOptions{})
+	require.NoError(t, err)
+	assert.Equal(t, int32(1), *hpa.Spec.MinReplicas)
+	least(2)
 	assert.True(t, s.observe(c).Touched, "gray's Service still stands")
 	begin = time.Now()
 	require.NoError(t, c.Delete(ctx))

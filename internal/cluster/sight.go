@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -134,16 +135,31 @@ func (s sight) workload(template plan.Template, image, container string) plan.Wo
 	if s.deployment == nil {
 		return plan.Workload{}
 	}
+	runs := primary(&s.deployment.Spec.Template.Spec, image, container)
 	return plan.Workload{
 		Exists:   true,
 		Template: template,
-		Image:    primary(&s.deployment.Spec.Template.Spec, image, container).Image,
+		Image:    runs.Image,
 		Replicas: s.replicas(),
 		Ready:    s.serving(s.current),
 		Old:      s.serving(s.other),
 		Whole:    s.whole(),
 		Paused:   s.deployment.Spec.Paused,
+		Unready:  s.unready(runs.Name),
 	}
+}
+
+// unready counts the verified pods whose container of that name says that it is not ready. A pod whose node is lost says
+// nothing any more, and one that is evicted is taken away: those do not count.
+func (s sight) unready(container string) int32 {
+	var n int32
+	for _, pod := range s.current {
+		says := slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.Name == container && !c.Ready })
+		if says && condition(&pod, plan.ConditionVerified) && !condition(&pod, corev1.DisruptionTarget) {
+			n++
+		}
+	}
+	return n
 }
 
 func condition(pod *corev1.Pod, kind corev1.PodConditionType) bool {

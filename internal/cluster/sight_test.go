@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
@@ -118,4 +119,49 @@ func TestObserved(t *testing.T) {
 		assert.Equal(t, key == plan.AnnotationPromoted, o.Promoted, key)
 	}
 	assert.Equal(t, plan.Observed{}, observed(sight{}, sight{}, nil, "", ""), "nothing there")
+}
+
+// TestUnready counts what is the image's doing: proven, there, and its own container says no.
+func TestUnready(t *testing.T) {
+	says := func(container string, ready bool, conditions ...corev1.PodConditionType) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: container, Ready: ready}}
+			for _, c := range conditions {
+				p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: c, Status: corev1.ConditionTrue})
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		pod  func(*corev1.Pod)
+		want int32
+	}{
+		"it hangs":              {says("web", false, plan.ConditionVerified), 1},
+		"it is ready":           {says("web", true, plan.ConditionVerified), 0},
+		"its sidecar hangs":     {says("proxy", false, plan.ConditionVerified), 0},
+		"it was not proven yet": {says("web", false), 0},
+		"it is evicted":         {says("web", false, plan.ConditionVerified, corev1.DisruptionTarget), 0},
+	} {
+		s := newStage(t, 1)
+		s.pod("new", false, tt.pod)
+		got := see(s.deployment, s.sets, s.pods, []discoveryv1.EndpointSlice{s.slice}).workload(plan.Ours, "registry.example.com/shop/web:v1", "")
+		assert.Equal(t, tt.want, got.Unready, name)
+	}
+}
+
+// TestHeldAs: what restarts pods, or tells a chart's release, lets no held image in.
+func TestHeldAs(t *testing.T) {
+	template := &load(t, "plain.yaml").deployment.Spec.Template
+	image := template.Spec.Containers[0].Image
+	c := New(Options{Config: config.Config{Image: image}})
+	held := c.heldAs(template)
+	again := template.DeepCopy()
+	metav1.SetMetaDataAnnotation(&again.ObjectMeta, "kubectl.kubernetes.io/restartedAt", "2026-01-01T00:00:00Z")
+	again.Labels["helm.sh/chart"] = "web-1.2.3"
+	assert.Equal(t, held, c.heldAs(again))
+	retagged := again.DeepCopy()
+	retagged.Spec.Containers[0].Image = parseReference(image).repo + ":another"
+	assert.Equal(t, held, c.heldAs(retagged))
+	assert.Equal(t, held, New(Options{Config: config.Config{Manifest: "web.yaml"}}).heldAs(retagged), "as a manifest gives it")
+	again.Spec.Containers[0].Args = append(again.Spec.Containers[0].Args, "--repaired")
+	assert.NotEqual(t, held, c.heldAs(again))
 }

@@ -26,14 +26,21 @@ func (c *Cluster) compare(o *plan.Observed, production sight) {
 	if err != nil {
 		return
 	}
-	o.Current, o.Wanted = c.untagged(&production.deployment.Spec.Template), c.untagged(wanted)
+	o.Current, o.Wanted = Hash(c.untagged(&production.deployment.Spec.Template)), Hash(c.untagged(wanted))
+	o.Held = c.heldAs(wanted)
 }
 
-// untagged is the hash of a template in which the upgraded image stands by its repository alone: a tag names no image for
-// good, and the digest is compared by itself.
-func (c *Cluster) untagged(template *corev1.PodTemplateSpec) string {
+// heldAs is the hash that a hold is on. Labels and annotations of the pods are left out: kubectl rollout restart and charts
+// change them, and the image would try again.
+func (c *Cluster) heldAs(wanted *corev1.PodTemplateSpec) string {
+	return Hash(&corev1.PodTemplateSpec{Spec: c.untagged(wanted).Spec})
+}
+
+// untagged is a template in which the upgraded image stands by its repository alone: a tag names no image for good, and the
+// digest is compared by itself.
+func (c *Cluster) untagged(template *corev1.PodTemplateSpec) *corev1.PodTemplateSpec {
 	t := template.DeepCopy()
-	ours := parseReference(c.config.Image)
+	ours := parseReference(primary(&t.Spec, c.config.Image, c.config.Container).Image)
 	for _, list := range [][]corev1.Container{t.Spec.InitContainers, t.Spec.Containers} {
 		for i := range list {
 			if r := parseReference(list[i].Image); list[i].Name == c.config.Container || r.sameRepository(ours) {
@@ -41,5 +48,5 @@ func (c *Cluster) untagged(template *corev1.PodTemplateSpec) string {
 			}
 		}
 	}
-	return Hash(t)
+	return t
 }

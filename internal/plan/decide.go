@@ -42,7 +42,7 @@ func Decide(o Observed, r Record, digest, ignoreHold string) (unchanged bool, er
 	if digest == o.Production.Digest && o.Current == o.Wanted && o.Wanted != "" {
 		return true, nil
 	}
-	hold, held := r.Held(digest, o.Wanted)
+	hold, held := r.Held(digest, o.Held)
 	if !held || ignoreHold != "" {
 		return false, nil
 	}

@@ -31,9 +31,9 @@ func TestDecide(t *testing.T) {
 	pass := func(r *Record) { r.AddPass(Pass{Digest: digest, At: at.Add(-time.Hour)}) } // by a clock that is behind
 	promote := func(r *Record) { r.End(Ended{Digest: digest, Outcome: Promoted}) }
 	promoteOther := func(r *Record) { r.Template = "t2"; promote(r) }
-	running := Observed{Production: Workload{Digest: "sha256:0000"}, Current: "t0", Wanted: "t1"}
-	there := Observed{Production: Workload{Digest: digest}, Current: "t1", Wanted: "t1"}
-	otherParameters := Observed{Production: Workload{Digest: digest}, Current: "t0", Wanted: "t2"}
+	running := Observed{Production: Workload{Digest: "sha256:0000"}, Current: "t0", Wanted: "t1", Held: "t1"}
+	there := Observed{Production: Workload{Digest: digest}, Current: "t1", Wanted: "t1", Held: "t1"}
+	otherParameters := Observed{Production: Workload{Digest: digest}, Current: "t0", Wanted: "t2", Held: "t2"}
 	for _, tt := range []struct {
 		name      string
 		o         Observed

@@ -103,6 +103,7 @@ type Workload struct {
 	Old      int32    `json:"old,omitempty"`   // ready endpoints of another template (mid-roll)
 	Whole    bool     `json:"whole,omitempty"` // every wanted pod runs Template and is ready, none of another is left
 	Paused   bool     `json:"paused,omitempty"`
+	Unready  int32    `json:"unready,omitempty"` // verified pods whose container with the image is not ready, and that nobody takes away
 }
 
 // Observed is the cluster as seen now: nothing in it is remembered from an earlier act.
@@ -116,6 +117,7 @@ type Observed struct {
 	Touched    bool     `json:"touched"` // anything of ours is left on the user's objects (rules, annotations, pinned HPA)
 	Current    string   `json:"current"` // hash of production's template without the image's tag and digest
 	Wanted     string   `json:"wanted"`  // the same hash of the template that production is to run
+	Held       string   `json:"held"`    // hash of what a hold is on: of the wanted template without tags, labels and annotations
 	MaxPods    int32    `json:"maxPods"` // the HPA's upper bound, or Production.Replicas
 	Surge      int32    `json:"surge"`   // pods that production adds while it rolls, as its Deployment says
 

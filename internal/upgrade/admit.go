@@ -64,7 +64,7 @@ func (r *run) admit(o plan.Observed, digest string) error {
 
 // learn notes the digest of the image that is upgraded to.
 func (r *run) learn(o plan.Observed, digest string) {
-	r.record.Digest, r.record.Template = digest, o.Wanted
+	r.record.Digest, r.record.Template = digest, o.Held
 	if r.record.Image == "" {
 		r.record.Image = o.Gray.Image // of the manifest
 	}
@@ -80,7 +80,7 @@ func (r *run) decide(o plan.Observed, digest string) (unchanged bool, err error)
 	if unchanged || err != nil {
 		return unchanged, err
 	}
-	if hold, held := r.record.Held(digest, o.Wanted); held && r.record.Ignored == "" {
+	if hold, held := r.record.Held(digest, o.Held); held && r.record.Ignored == "" {
 		r.record.Ignored = hold.Ignored(r.Config.IgnoreHold)
 		r.note("%s", r.record.Ignored)
 	}
@@ -89,7 +89,7 @@ func (r *run) decide(o plan.Observed, digest string) (unchanged bool, err error)
 
 // acceptRerun ends the hold on a digest where the user takes a rerun by a person for the offline test.
 func (r *run) acceptRerun(o plan.Observed, digest string) {
-	hold, held := r.record.Held(digest, o.Wanted)
+	hold, held := r.record.Held(digest, o.Held)
 	if held && r.Config.OfflineTest == config.RerunAccepts && r.record.PassByRerun(hold, r.Identity, time.Now().UTC()) {
 		r.note("the hold of %s since %s is over: %s started the job anew (offline-test: rerun-accepts)", digest, hold.At.UTC().Format(time.RFC3339), r.Identity.Actor)
 	}
@@ -105,7 +105,7 @@ func (r *run) hold(o plan.Observed, f *plan.Failure) {
 		r.note("the image is not put on hold: no gray pod reports its digest")
 		return
 	}
-	r.record.Template = o.Wanted
+	r.record.Template = o.Held
 	r.record.AddHold(plan.Hold{
 		Digest: r.record.Digest, Template: r.record.Template, Image: r.record.Image,
 		At: time.Now().UTC(), Why: f.What, Run: r.Identity.Run, URL: r.Identity.URL,

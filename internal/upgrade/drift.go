@@ -11,6 +11,9 @@ import (
 const (
 	lookEvery = 2 * time.Second // between two looks at the world while gray has users: each is a dozen requests to the API server
 	lookTwice = time.Second     // how far apart two looks are that count as two
+	// lookLonger is lookTwice for a production that is down: on the way back it is on trial, and the watch, which knows whether its
+	// image is to blame, takes three seconds to say so.
+	lookLonger = 5 * time.Second
 )
 
 // moving stands for the weight while this run writes one.
@@ -34,8 +37,11 @@ func (r *run) lookOut(ctx context.Context) {
 			before, since = now, time.Now()
 		}
 		apart := lookTwice
-		if errors.Is(now, errNobodyServes) {
+		switch {
+		case errors.Is(now, errNobodyServes):
 			apart = 0
+		case errors.Is(now, errProductionDown):
+			apart = lookLonger
 		}
 		if time.Since(since) >= apart {
 			r.cancel(now)
@@ -47,6 +53,9 @@ func (r *run) lookOut(ctx context.Context) {
 
 // errNobodyServes is wrapped where users are sent to a gray without a ready endpoint.
 var errNobodyServes = errors.New("gray has no ready endpoint")
+
+// errProductionDown is wrapped where users are sent to a production without a ready endpoint.
+var errProductionDown = errors.New("production has no ready endpoint")
 
 // drift names what is wrong now; nil where nothing is, or where it cannot be seen: others tell of an API server that is away.
 func (r *run) drift(ctx context.Context) *plan.Failure {
@@ -63,14 +72,14 @@ func (r *run) drift(ctx context.Context) *plan.Failure {
 	r.mu.Unlock()
 	switch {
 	case weight > 0 && weight == wrote && o.Gray.Ready == 0:
-		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.GrayService(), "%w at weight %d", errNobodyServes, weight)
+		return r.grayIsDown(o, weight)
 	case weight != wrote && wrote != moving:
 		return r.foreignWeight(weight, wrote)
 	case !o.Production.Exists:
 		return plan.Failf(plan.FaultInfrastructure, "Deployment "+r.Target.Namespace+"/"+r.Target.Deployment, "production's Deployment was deleted by somebody else")
 	case weight < 100 && weight == wrote && o.Production.Ready+o.Production.Old == 0:
 		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.Service,
-			"production has no ready endpoint, and %d %% of the users are sent there", 100-weight)
+			"%w, and %d %% of the users are sent there", errProductionDown, 100-weight)
 	case rolled && o.Production.Template == plan.Baseline:
 		return plan.Failf(plan.FaultInfrastructure, "Deployment "+r.Target.Namespace+"/"+r.Target.Deployment,
 			"somebody else gave production its old pod template back after it was rolled (image %s): it is left as it is", o.Production.Image)
@@ -79,6 +88,16 @@ func (r *run) drift(ctx context.Context) *plan.Failure {
 			"production's pod template was changed by somebody else meanwhile (image %s): it is not overwritten", o.Production.Image)
 	}
 	return nil
+}
+
+// grayIsDown tells pods that are gone from those that are there, proven, and not ready any more while production serves: that
+// is the image's own doing.
+func (r *run) grayIsDown(o plan.Observed, weight int) *plan.Failure {
+	where := "Service " + r.Target.Namespace + "/" + r.Target.GrayService()
+	if o.Gray.Unready > 0 && o.Production.Ready+o.Production.Old > 0 {
+		return plan.Failf(plan.FaultImage, where, "%w at weight %d: %d of its pods passed their verification and are not ready any more", errNobodyServes, weight, o.Gray.Unready)
+	}
+	return plan.Failf(plan.FaultInfrastructure, where, "%w at weight %d", errNobodyServes, weight)
 }
 
 func (r *run) foreignWeight(now, wrote int) *plan.Failure {

@@ -168,6 +168,21 @@ func TestNoWeightWithoutCapacity(t *testing.T) {
 	}
 }
 
+// TestNoWeightOnAGrayThatWasScaledAway: what somebody else made of its replicas is not what the weight takes.
+func TestNoWeightOnAGrayThatWasScaledAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.onWrite = func(what string) {
+			if what == "verify" && w.gray.Replicas == 3 {
+				w.gray.Replicas, w.gray.Ready = 1, 1
+			}
+		}
+		story := w.upgrade("1").Run(t.Context())
+		assert.Equal(t, plan.Closed, story.Outcome, "%+v", story.Failure)
+		assert.NotContains(t, w.log, "weight 75")
+	})
+}
+
 // TestGrayGrowsWithProduction: the HPA gave production more pods after the plan was made, so gray needs as many to carry all.
 func TestGrayGrowsWithProduction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -38,6 +38,7 @@ type run struct {
 	ours     bool   // the route was untouched when this run began, so that only its own weights can be served
 	shifted  bool   // this run has written a weight
 	baseRate float64
+	size     int32         // that gray was last grown to
 	longest  time.Duration // of the requests seen
 	found    time.Time     // when the anomaly was found
 	guarded  bool          // a watchdog stands by from the first weight on

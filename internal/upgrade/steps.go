@@ -32,6 +32,7 @@ func (r *run) grow(ctx context.Context, s plan.Step) error {
 	if want <= o.Gray.Replicas {
 		return nil
 	}
+	r.size = want
 	return r.Gray.Scale(ctx, want)
 }
 
@@ -137,11 +138,11 @@ func (r *run) maySend(ctx context.Context, s plan.Step) error {
 
 // lacking says which side has too few ready pods for a weight; nil where neither has.
 func (r *run) lacking(s plan.Step, o plan.Observed) error {
-	gray := min(o.Gray.Replicas, plan.PodsFor(s.Weight, o.Production.Replicas))
+	gray := min(max(r.size, o.Gray.Replicas), plan.PodsFor(s.Weight, o.Production.Replicas))
 	production := int32(0)
 	switch {
 	case s.Phase == plan.PhaseReturn:
-		production = plan.PodsFor(100-s.Weight, o.Production.Replicas)
+		production = max(1, plan.PodsFor(100-s.Weight, o.Production.Replicas))
 	case s.Weight < 100:
 		production = 1
 	}

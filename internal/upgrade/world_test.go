@@ -124,7 +124,7 @@ func (w *world) Observe(ctx context.Context) (plan.Observed, error) {
 		w.blind = max(0, w.blind-1)
 		return plan.Observed{}, errors.New("connection refused")
 	}
-	o := plan.Observed{Production: w.production, Gray: w.gray, Promoted: w.promoted, Current: "t1", Wanted: "t1",
+	o := plan.Observed{Production: w.production, Gray: w.gray, Promoted: w.promoted, Current: "t1", Wanted: "t1", Held: "t1",
 		Touched: w.annotated || w.pinned || w.guard, MaxPods: 8, Surge: 2}
 	if w.gray.Exists && !w.mute {
 		o.Pulled = w.digest
