@@ -71,13 +71,20 @@ func (s *session) plan(ctx context.Context) int {
 		return s.refuse(err)
 	}
 	defer a.Close()
-	story := a.Plan(ctx)
-	if story.Failure != nil {
+	record, holder, err := a.lease.Load(ctx)
+	if err != nil {
+		return s.refuse(err)
+	}
+	if holder != nil {
+		s.host.Warn(fmt.Sprintf("run %s upgrades this service now: until it ends another one is refused", holder))
+	}
+	story := a.Plan(ctx, record)
+	if story.Outcome != plan.Planned {
 		s.finish(story)
 		return exitCode(story.Outcome)
 	}
-	s.host.Print(fmt.Sprintf("plan: Deployment %s/%s from %s to %s, at most %d pods\n\n%s", story.Target.Namespace, story.Target.Deployment,
-		story.From, story.To, story.PeakPods, story.Plan))
+	s.host.Print(fmt.Sprintf("plan: Deployment %s/%s from %s to %s, at most %d pods, at least %s\n\n%s", story.Target.Namespace, story.Target.Deployment,
+		story.From, story.To, story.PeakPods, story.Plan.Least(), story.Plan))
 	for _, text := range story.Warnings {
 		s.host.Warn(text)
 	}
@@ -138,15 +145,18 @@ func (s *session) takesOver(ctx context.Context, lease *state.Lease) bool {
 }
 
 // notClosed tells of a close that could not even look at what is there. Unless the command itself is wrong, nobody knows
-// where users are: a person must act.
+// where users are: a person must act. The post step's command is never wrong: it is that of an upgrade that was begun.
 func (s *session) notClosed(err error) int {
 	f := s.failure(err)
+	if cl, unknown := connect(s.config, s.log); unknown == nil {
+		s.config.Namespace = cl.namespace
+	}
 	f.Next = strings.TrimSuffix(f.Next, ", then rerun") + ", then run: gray-upgrade close"
 	if s.config.Namespace != "" {
 		f.Next += " --namespace " + s.config.Namespace
 	}
 	f.Next += " --service " + s.config.Service
-	if f.Fault == plan.FaultInput {
+	if f.Fault == plan.FaultInput && !s.after && !denied(err) {
 		return s.end(f, plan.Invalid)
 	}
 	f.Done = "nothing was changed; gray may still have users"
@@ -161,28 +171,28 @@ func statusCommand(ctx context.Context, args []string, w world) int {
 	}
 	a, err := wire(ctx, s.config, s.host, s.log)
 	if err != nil {
-		return s.refuse(err)
+		return s.unseen(err)
 	}
 	defer a.Close()
 	record, holder, err := a.lease.Load(ctx)
 	if err != nil {
-		return s.refuse(err)
+		return s.unseen(err)
 	}
 	o, err := a.cluster.Observe(ctx)
 	if err != nil {
-		return s.refuse(err)
+		return s.unseen(err)
 	}
 	o.Weight, err = a.Gateway.Weight(ctx)
 	if err != nil {
-		return s.refuse(err)
+		return s.unseen(err)
 	}
 	var text strings.Builder
-	writeStatus(&text, record, holder, o)
+	writeStatus(&text, a.Target, record, holder, o)
 	s.host.Print(text.String())
 	return exitDone
 }
 
-func writeStatus(w io.Writer, r plan.Record, h *state.Holder, o plan.Observed) {
+func writeStatus(w io.Writer, t plan.Target, r plan.Record, h *state.Holder, o plan.Observed) {
 	fmt.Fprintf(w, "production  %s, %d of %d pods ready\n", o.Production.Image, o.Production.Ready, o.Production.Replicas)
 	if o.Gray.Exists {
 		fmt.Fprintf(w, "gray        %s, %d of %d pods ready, weight %d\n", o.Gray.Image, o.Gray.Ready, o.Gray.Replicas, o.Weight)
@@ -198,11 +208,10 @@ func writeStatus(w io.Writer, r plan.Record, h *state.Holder, o plan.Observed) {
 		fmt.Fprintln(w, "running     nothing")
 	}
 	for _, hold := range r.Holds {
-		if _, held := r.Held(hold.Digest, hold.Template); held {
-			fmt.Fprintf(w, "on hold     %s %s since %s: %s\n", hold.Image, hold.Digest, hold.At.UTC().Format(time.RFC3339), hold.Why)
-		}
+		fmt.Fprintf(w, "on hold     %s %s since %s: %s\n", hold.Image, hold.Digest, hold.At.UTC().Format(time.RFC3339), hold.Why)
+		fmt.Fprintf(w, "            next: %s\n", plan.OfflineTest(t, hold.Digest))
 	}
-	for _, e := range r.History {
+	for _, e := range slices.Backward(r.History) { // the last one is what people ask for
 		fmt.Fprintf(w, "ended       %s %s %s %s %s\n", e.At.UTC().Format(time.RFC3339), e.Outcome, e.Image, e.Digest, e.Reason)
 	}
 }
@@ -293,17 +302,28 @@ func readConfig(w world, inputs []config.Input) (file []byte, name string) {
 // refuse tells of an error that ended the command before the engine began, and returns the exit code.
 func (s *session) refuse(err error) int {
 	f := s.failure(err)
-	outcome := plan.Closed
-	switch f.Fault {
+	return s.end(f, unbegun(f.Fault))
+}
+
+// unseen is refuse for a command that only looks: it has no outcome, and its job's summary is another command's.
+func (s *session) unseen(err error) int {
+	f := s.failure(err)
+	s.host.Fail(f)
+	return exitCode(unbegun(f.Fault))
+}
+
+// unbegun is the outcome of what ended before the engine began.
+func unbegun(f plan.Fault) plan.Outcome {
+	switch f {
 	case plan.FaultInput:
-		outcome = plan.Invalid
+		return plan.Invalid
 	case plan.FaultRefused:
-		outcome = plan.Refused
+		return plan.Refused
 	case plan.FaultInterrupted:
-		outcome = plan.Interrupted
+		return plan.Interrupted
 	case plan.FaultImage, plan.FaultInfrastructure, plan.FaultEvidence:
 	}
-	return s.end(f, outcome)
+	return plan.Closed
 }
 
 // failure makes the four lines of an error from before the engine began.
@@ -313,6 +333,8 @@ func (s *session) failure(err error) *plan.Failure {
 	switch {
 	case errors.As(err, &own):
 		f.Fault, f.Where, f.Next = own.Fault, own.Where, own.Next
+	case denied(err):
+		f.Fault, f.Next = plan.FaultInput, "give the job the Role of tekton/rbac.yaml, then rerun"
 	case errors.Is(err, context.Canceled):
 		f.Fault, f.What = plan.FaultInterrupted, "the job was cancelled"
 	}

@@ -154,9 +154,12 @@ func explained(cl clients, err error) error {
 	if !ends.IsZero() && time.Until(ends) < 0 {
 		f = plan.Failf(plan.FaultInput, "", "the credential ended at %s: %w", ends.UTC().Format(time.RFC3339), err)
 	}
-	f.Next = "get a new token, for example by kubectl create token gray-upgrade --duration=2h, then rerun"
+	f.Next = "get a new token, for example by kubectl -n " + cl.namespace + " create token gray-upgrade --duration=2h, then rerun"
 	return f
 }
+
+// denied says that the API server knows this run not, or not well enough.
+func denied(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) }
 
 // missing names every rule that the role lacks where the first requests were forbidden: their own errors name one.
 func missing(ctx context.Context, cl clients, c config.Config, log *slog.Logger, err error) error {

@@ -253,7 +253,7 @@ func TestOfflineTest(t *testing.T) {
 	code, output = s.run("offline-test run", append(test, "--evidence="+evidence)...)
 	assert.Equal(t, 0, code, output)
 	assert.Contains(t, output, "passed: app:v2@"+digest[:len("sha256:")+12]+" passed its offline test")
-	logs, err := filepath.Glob(filepath.Join(evidence, "logs", "web-offline-test-*.test.log"))
+	logs, err := filepath.Glob(filepath.Join(evidence, "*", "logs", "web-offline-test-*.test.log"))
 	require.NoError(t, err)
 	require.Len(t, logs, 1)
 	text, err := os.ReadFile(logs[0])

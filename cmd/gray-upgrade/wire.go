@@ -62,10 +62,14 @@ func wire(ctx context.Context, c config.Config, host *ci.Host, log *slog.Logger)
 	if err != nil && c.Evidence == "" { // a command that only looks or closes
 		target, err = remembered(ctx, lease, err)
 	}
-	if err != nil {
+	switch {
+	case err != nil && c.Evidence == "":
+		return nil, explained(cl, err)
+	case err != nil:
 		return nil, explained(cl, missing(ctx, cl, c, log, err))
 	}
 	id := target.Service + "-" + strings.ToLower(rand.Text()[:8])
+	c.Evidence = evidenceOf(c, id)
 	sides := cluster.New(cluster.Options{Kube: cl.kube, Target: target, Config: c, UpgradeID: id, Fence: lease.Fence, Log: log})
 	dialer := newDialer(cl, c.PodAccess)
 	route := gateway.New(gateway.Options{
@@ -120,12 +124,25 @@ func (a *app) Close() {
 	}
 }
 
-// find names the Deployment behind the Service and the route that leads to it. Several faults are told at once.
+// find names the Deployment behind the Service and the route that leads to it. Several faults are told at once, but where there
+// is no Service, nothing can lead to it.
 func find(ctx context.Context, cl clients, c config.Config) (plan.Target, error) {
 	target, err := cluster.Find(ctx, cl.kube, cl.namespace, c.Service, c.Deployment)
+	if err != nil && target.Service == "" {
+		return target, fromWhere(err, c)
+	}
 	route, routeErr := gateway.Discover(ctx, cl.dynamic, cl.namespace, c.Service, c.Gateway)
 	target.Namespace, target.Service, target.Route = cl.namespace, c.Service, route
 	return target, errors.Join(err, routeErr)
+}
+
+// fromWhere adds to a Service that is not there whose word the namespace was, where nobody gave one.
+func fromWhere(err error, c config.Config) error {
+	var f *plan.Failure
+	if c.Namespace == "" && errors.As(err, &f) {
+		f.Next = "give the input namespace (it was not given: this one is of the kubeconfig's context, or of the pod), or correct service, then rerun"
+	}
+	return err
 }
 
 // remembered is the target of an upgrade that is unfinished, for a close: its route or its Service may be what somebody
@@ -200,7 +217,7 @@ func newWatcher(cl clients, c config.Config, target plan.Target, sides *cluster.
 	}
 	return watcher{production: production, observed: observe.New(observe.Options{
 		Kube: cl.kube, Metrics: cl.kube.Discovery().RESTClient(), Target: target, Limits: c.Limits, Traffic: traffic(c, route),
-		Probe: probe, Selectors: selectors(sides), Record: evidence.Record, Log: log,
+		Probe: probe, Selectors: selectors(sides), Renews: sides.Renews, Record: evidence.Record, Log: log,
 	})}
 }
 
@@ -239,9 +256,17 @@ func selectors(sides *cluster.Cluster) func(ctx context.Context) (gray, producti
 	}
 }
 
-// openEvidence opens the evidence file of a run; commands that only close keep none.
-func (a *app) openEvidence(c config.Config) (*report.Evidence, error) {
+// evidenceOf is the folder of one upgrade, so that a rerun keeps what the first run left; "" for what only looks or closes.
+func evidenceOf(c config.Config, upgradeID string) string {
 	if c.Evidence == "" || c.DryRun || c.Image == "" && c.Manifest == "" {
+		return ""
+	}
+	return filepath.Join(c.Evidence, upgradeID)
+}
+
+// openEvidence opens the evidence file of a run.
+func (a *app) openEvidence(c config.Config) (*report.Evidence, error) {
+	if c.Evidence == "" {
 		return report.NewEvidence(discard{}, nil, time.Now), nil
 	}
 	if err := os.MkdirAll(c.Evidence, 0o750); err != nil {

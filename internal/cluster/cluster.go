@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -31,8 +32,11 @@ type Options struct {
 	Log   *slog.Logger // nil: silent
 }
 
-// Cluster is one service with its two sides. It remembers nothing between calls and is safe for concurrent use.
+// Cluster is one service with its two sides. Of what it has seen it remembers only how the API server takes production's new
+// template, and it is safe for concurrent use.
 type Cluster struct {
+	rehearsed atomic.Pointer[corev1.PodTemplateSpec] // production's new template with the API's defaults; nil: not rehearsed
+
 	kube      kubernetes.Interface
 	target    plan.Target
 	config    config.Config

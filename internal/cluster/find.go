@@ -21,7 +21,8 @@ import (
 func Find(ctx context.Context, kube kubernetes.Interface, namespace, service, deployment string) (plan.Target, error) {
 	s, err := kube.CoreV1().Services(namespace).Get(ctx, service, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return plan.Target{}, plan.Failf(plan.FaultInput, "Service "+namespace+"/"+service, "service: there is no Service %s in namespace %s", service, namespace)
+		return plan.Target{}, plan.Failf(plan.FaultInput, "Service "+namespace+"/"+service, "service: there is no Service %s in namespace %s; there are %s",
+			service, namespace, services(ctx, kube, namespace))
 	}
 	if err != nil {
 		return plan.Target{}, fmt.Errorf("read Service %s/%s: %w", namespace, service, err)
@@ -35,6 +36,21 @@ func Find(ctx context.Context, kube kubernetes.Interface, namespace, service, de
 	}
 	name, err := choose(s, list.Items, deployment)
 	return plan.Target{Namespace: namespace, Service: service, Deployment: name}, err
+}
+
+// services lists those that a person may have meant.
+func services(ctx context.Context, kube kubernetes.Interface, namespace string) string {
+	list, err := kube.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "others, perhaps: they may not be listed"
+	}
+	var names []string
+	for i := range list.Items {
+		if usable(&list.Items[i]) == nil {
+			names = append(names, list.Items[i].Name)
+		}
+	}
+	return listed(names)
 }
 
 // usable refuses, by name, Services whose traffic cannot be told apart by pod.

@@ -120,9 +120,12 @@ func (c *Cluster) rehearseRoll(ctx context.Context, m *material, s sight) error 
 	if err != nil || len(ops) == 0 {
 		return err
 	}
-	_, err = c.patchDry(ctx, m.production, ops)
-	if errors.Is(err, errConflict) {
+	taken, err := c.patchDry(ctx, m.production, ops)
+	switch {
+	case errors.Is(err, errConflict):
 		return nil // a status write came between: nothing is wrong with the patch
+	case err == nil:
+		c.rehearsed.Store(&taken.Spec.Template)
 	}
 	return refused(describe("Deployment", m.production), err)
 }

@@ -614,15 +614,31 @@ func TestManifest(t *testing.T) {
 	s := newShop(t, 1)
 	ctx := t.Context()
 	file := t.TempDir() + "/web.yaml"
-	require.NoError(t, os.WriteFile(file, []byte(`kind: PodTemplate
+	write := func(labels, tag string) {
+		require.NoError(t, os.WriteFile(file, []byte(`kind: PodTemplate
 apiVersion: v1
 template:
-  metadata: {labels: {app: web, release: next}}
+  metadata: {labels: {app: web`+labels+`}}
   spec:
     containers:
-      - {name: web, image: "`+repository+`:v6", args: ["--listen=:8080"], ports: [{name: http, containerPort: 8080}], readinessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1}}
+      - {name: web, image: "`+repository+`:`+tag+`", args: ["--listen=:8080"], ports: [{name: http, containerPort: 8080}], readinessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1}}
 `), 0o600))
-	c := s.tool("v6", func(c *config.Config) { c.Manifest = file })
+	}
+	byManifest := func() *Cluster { return s.tool("", func(c *config.Config) { c.Image, c.Manifest, c.Gray, c.Production = "", file, config.Parameters{}, config.Parameters{} }) }
+
+	write("", "v1")
+	same := byManifest()
+	_, err := same.Preflight(ctx)
+	require.NoError(t, err)
+	o := s.observe(same)
+	assert.Equal(t, o.Current, o.Wanted, "production runs this manifest, with what the API filled in")
+
+	write(", release: next", "v6")
+	c := byManifest()
+	_, err = c.Preflight(ctx)
+	require.NoError(t, err)
+	o = s.observe(c)
+	assert.NotEqual(t, o.Current, o.Wanted)
 	require.NoError(t, c.Start(ctx, 1))
 	s.verify(c)
 	require.NoError(t, c.Roll(ctx))

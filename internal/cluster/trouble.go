@@ -61,13 +61,17 @@ func (s sight) trouble() *trouble {
 // blamed takes the blame off the image where the container in trouble does not run it: a sidecar, or an init container of
 // another repository.
 func (c *Cluster) blamed(s sight, t *trouble) *trouble {
-	if t == nil || t.fault != plan.FaultImage || c.config.Manifest != "" ||
-		slices.Contains(renewed(&s.deployment.Spec.Template.Spec, c.config.Image, c.config.Container), t.container) {
+	if t == nil || t.fault != plan.FaultImage || c.Renews(&s.deployment.Spec.Template.Spec, t.container) {
 		return t
 	}
 	t.fault = plan.FaultInfrastructure
 	t.why += " (it does not run the image that is upgraded)"
 	return t
+}
+
+// Renews says whether a container of a pod of either side runs what is upgraded. Of a whole template, that is all of them.
+func (c *Cluster) Renews(spec *corev1.PodSpec, container string) bool {
+	return c.config.Manifest != "" || slices.Contains(renewed(spec, c.config.Image, c.config.Container), container)
 }
 
 // deploymentTrouble reads the condition that a quota, or an admission that refuses pods, leaves on the Deployment.

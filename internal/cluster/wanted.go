@@ -26,8 +26,11 @@ func (c *Cluster) compare(o *plan.Observed, production sight) {
 	if err != nil {
 		return
 	}
-	o.Current, o.Wanted = Hash(c.untagged(&production.deployment.Spec.Template)), Hash(c.untagged(wanted))
 	o.Held = c.heldAs(wanted)
+	if taken := c.rehearsed.Load(); taken != nil && manifest != nil {
+		wanted = taken // a manifest leaves out what the API fills in, and production has it
+	}
+	o.Current, o.Wanted = Hash(c.untagged(&production.deployment.Spec.Template)), Hash(c.untagged(wanted))
 }
 
 // heldAs is the hash that a hold is on. Labels and annotations of the pods are left out: kubectl rollout restart and charts

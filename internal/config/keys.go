@@ -123,7 +123,7 @@ var Keys = []Key{
 		Description: "Check everything, print the plan, change nothing."},
 	{Name: "evidence", Type: "folder", Default: "gray-upgrade-evidence",
 		set:         text(func(c *Config) *string { return &c.Evidence }, printable),
-		Description: "Folder for the evidence: every sample and decision as JSON lines, and the report."},
+		Description: "Folder that gets a folder for each upgrade: every sample and decision as JSON lines, the report, and what gray logged."},
 }
 
 // Table is Keys as a Markdown table, for the README.

@@ -13,6 +13,14 @@ func args(side func(*Config) *Parameters) func(*parser, value) {
 
 func (p *parser) args(v value) []string {
 	const allowed = "words with quotes as in a shell, or a YAML list"
+	if v.node.kind == scalar && listed.MatchString(v.node.text) {
+		root, troubles := read([]byte(v.node.text))
+		if len(troubles) > 0 || root.kind != list {
+			p.fault(v, "begins like a YAML list and is none", allowed) // a parser's own words may hold what is secret
+			return nil
+		}
+		v.node, v.lines = root, nil
+	}
 	switch v.node.kind {
 	case list:
 		var out []string
@@ -33,6 +41,9 @@ func (p *parser) args(v value) []string {
 	}
 	return nil
 }
+
+// listed is how a YAML list begins in an input: a word that begins so must be quoted.
+var listed = regexp.MustCompile(`^\s*(\[|-\s)`)
 
 // split cuts text into words as a POSIX shell does, without expanding anything: white space separates, ' takes
 // everything, " takes everything but \" and \\, and outside of quotes \ takes the next character.

@@ -1,7 +1,5 @@
 package config
 
-import "time"
-
 // required notes what must be given and was not.
 func (p *parser) required() {
 	for _, k := range Keys {
@@ -30,7 +28,6 @@ func (p *parser) together() {
 	if byManifest {
 		p.withManifest()
 	}
-	p.inTime()
 }
 
 // withManifest notes what the manifest says already.
@@ -40,19 +37,4 @@ func (p *parser) withManifest() {
 			p.fault(v, "is given together with manifest, which is the whole pod template", "either manifest, or image with parameters")
 		}
 	}
-}
-
-// inTime notes an upgrade that cannot end in time even if every step takes no longer than it must.
-func (p *parser) inTime() {
-	c := p.config
-	least := time.Duration(len(c.Steps)) * c.StepDuration
-	if c.Timeout == 0 || least < c.Timeout {
-		return
-	}
-	v, ok := p.from["timeout"]
-	if !ok {
-		v = p.from["step-duration"]
-	}
-	p.fault(v, itoa(len(c.Steps))+" steps of "+clock(c.StepDuration)+" take at least "+clock(least)+", and timeout is "+clock(c.Timeout),
-		"a timeout well above the sum of the steps")
 }

@@ -65,7 +65,14 @@ func text(field func(*Config) *string, f form) func(*parser, value) {
 	return func(p *parser, v value) { *field(&p.config) = p.form(v, f) }
 }
 
-func (p *parser) image(v value) { p.config.Image = p.form(v, imageForm) }
+// image takes no reference that would mean whatever is newest.
+func (p *parser) image(v value) {
+	p.config.Image = p.form(v, imageForm)
+	last := p.config.Image[strings.LastIndex(p.config.Image, "/")+1:]
+	if last != "" && !strings.ContainsAny(last, ":@") {
+		p.fault(v, "has neither tag nor digest", imageForm.allowed)
+	}
+}
 
 // ownImage is the variable by which the tool's own container names its image.
 const ownImage = "GRAY_UPGRADE_IMAGE"

@@ -148,10 +148,21 @@ func (s *Shop) bad(ctx context.Context, r *DemoReport, o DemoOptions, say func(s
 	if err != nil {
 		return from, err
 	}
-	say("  exit code %d", r.BadCode)
+	say("  exit code %d, and the job says:", r.BadCode)
+	for line := range strings.Lines(notice(r.BadOutput)) {
+		say("    %s", strings.TrimRight(line, "\n"))
+	}
 	after, err := s.Snapshot(ctx)
 	r.Differences = append(r.Differences, Diff(before, after)...)
 	return from, err
+}
+
+// notice is the last error that the tool printed as an order for GitHub's runner, as people see it there.
+func notice(output string) string {
+	_, last, _ := strings.Cut(output[max(0, strings.LastIndex(output, "::error ")):], "::error ")
+	line, _, _ := strings.Cut(last, "\n")
+	_, text, _ := strings.Cut(line, "::")
+	return strings.NewReplacer("%0A", "\n", "%0D", "", "%25", "%").Replace(text)
 }
 
 // judge counts what users met.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -174,9 +175,13 @@ func (t *Tool) Signal(sig syscall.Signal) error { return t.cmd.Process.Signal(si
 // Output is what the process has printed until now.
 func (t *Tool) Output() string { return t.output.String() }
 
-// File reads one of the files that the tool wrote for its CI: summary.md, output, state.
-func (t *Tool) File(name string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(t.folder, name))
+// File reads one of the files that the tool wrote for its CI, by a pattern: summary.md, output, state, evidence/*/evidence.jsonl.
+func (t *Tool) File(pattern string) (string, error) {
+	found, err := filepath.Glob(filepath.Join(t.folder, pattern))
+	if err != nil || len(found) != 1 {
+		return "", fmt.Errorf("%d files match %s: %w", len(found), pattern, errors.Join(err, os.ErrNotExist))
+	}
+	b, err := os.ReadFile(found[0])
 	return string(b), err
 }
 

@@ -73,6 +73,7 @@ type Restart struct {
 	Container string `json:"container"`
 	Reason    string `json:"reason"` // as Kubernetes says it: Error, OOMKilled, Completed, ...
 	ExitCode  int32  `json:"exitCode"`
+	Foreign   bool   `json:"foreign,omitempty"` // the container does not run what is upgraded: a sidecar
 }
 
 // LogTemplate is a log line with its variable parts cut out, at error level, and how often it was written

@@ -445,7 +445,7 @@ func TestWhyTellsWithNumbers(t *testing.T) {
 	s := healthy()
 	s.OnTrial.Traffic = Traffic{Requests: 1203, Errors: 41}
 	s.Reference.Traffic = Traffic{Requests: 3611, Errors: 2}
-	s.OnTrial.Restarts = []Restart{{"g1", "app", "Error", 2}, {"g2", "app", "OOMKilled", 137}}
+	s.OnTrial.Restarts = []Restart{{Pod: "g1", Container: "app", Reason: "Error", ExitCode: 2}, {Pod: "g2", Container: "app", Reason: "OOMKilled", ExitCode: 137}}
 	checks := Judge(s, Defaults())
 	assert.Equal(t, "gray answered 5xx to 41 of 1203 requests (3.4 %, limit 1.0 % more than production); production 2 of 3611 (0.06 %)",
 		check(t, checks, "errors").Why)
@@ -454,7 +454,7 @@ func TestWhyTellsWithNumbers(t *testing.T) {
 	assert.Equal(t, "Pod g2", check(t, checks, "restarts").Where)
 	s.ReferenceIsPast = true
 	assert.Contains(t, check(t, Judge(s, Defaults()), "errors").Why, "production 2 of 3611 (0.06 %) when it last had traffic")
-	s.OnTrial.Restarts = []Restart{{"g1", "app", "Completed", 0}}
+	s.OnTrial.Restarts = []Restart{{Pod: "g1", Container: "app", Reason: "Completed"}}
 	assert.Contains(t, check(t, Judge(s, Defaults()), "restarts").Why, "app of pod g1: Completed, exit code 0")
 	lines(2)(&s, nil)
 	assert.Equal(t, "gray wrote error lines that production does not, 1 different (limit 0); the first, 2 times: a 1; 2 of the 3 lines it takes to blame the image",
@@ -463,6 +463,33 @@ func TestWhyTellsWithNumbers(t *testing.T) {
 	l := Defaults()
 	l.P99 = 300 * time.Millisecond
 	assert.Contains(t, check(t, Judge(s, l), "p99").Why, "; 19 of the 20 slow answers it takes to blame the image")
+}
+
+// TestASidecarThatEndsIsNotTheImagesFault: users go home all the same, and nothing is held.
+func TestASidecarThatEndsIsNotTheImagesFault(t *testing.T) {
+	own := Restart{Pod: "g1", Container: "app", Reason: "Error", ExitCode: 2}
+	proxy := Restart{Pod: "g2", Container: "proxy", Reason: "OOMKilled", ExitCode: 137, Foreign: true}
+	for name, tc := range map[string]struct {
+		restarts []Restart
+		limit    int
+		verdict  Verdict
+		infra    bool
+		why      string
+	}{
+		"its own":                  {[]Restart{own}, 0, Fail, false, "1 containers of gray ended (limit 0): app of pod g1"},
+		"a sidecar's":              {[]Restart{proxy}, 0, Fail, true, "proxy of pod g2: killed because it was out of memory (OOMKilled), exit code 137; without those"},
+		"both":                     {[]Restart{proxy, own}, 0, Fail, false, "1 containers of gray ended (limit 0): app of pod g1"},
+		"both, and one is allowed": {[]Restart{own, proxy}, 1, Fail, true, "2 containers of gray ended (limit 1)"},
+		"as many as allowed":       {[]Restart{own, proxy}, 2, Pass, false, "2 containers of gray ended (limit 2)"},
+	} {
+		s, l := healthy(), Defaults()
+		s.OnTrial.Restarts, l.Restarts = tc.restarts, tc.limit
+		c := check(t, Judge(s, l), "restarts")
+		assert.Equal(t, tc.verdict, c.Verdict, name)
+		assert.Equal(t, tc.infra, c.Infrastructure, name)
+		assert.Contains(t, c.Why, tc.why, name)
+		assert.Equal(t, tc.verdict == Fail && !tc.infra, Blamed([]Check{c}), name)
+	}
 }
 
 func TestQuantileIsThatOfPrometheus(t *testing.T) {

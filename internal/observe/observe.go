@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -26,6 +27,8 @@ type Options struct {
 	Traffic func(ctx context.Context) (gray, production judge.Traffic, err error)
 	// Selectors returns the labels that the pods of each side carry. No pod may match both.
 	Selectors func(ctx context.Context) (gray, production labels.Selector, err error)
+	// Renews says whether a container runs what is upgraded: the end of another one is not the image's fault. nil: all do.
+	Renews func(spec *corev1.PodSpec, container string) bool
 	// Metrics is a client of the API server that asks for metrics.k8s.io; nil: CPU and memory are not compared.
 	Metrics rest.Interface
 	// Probe asks the pods on trial again with test accounts and returns checks that are decided: a failure is
@@ -93,6 +96,9 @@ func New(o Options) *Watch {
 	}
 	if o.ProbeEvery <= 0 {
 		o.ProbeEvery = 5 * time.Second
+	}
+	if o.Renews == nil {
+		o.Renews = func(*corev1.PodSpec, string) bool { return true }
 	}
 	if o.Record == nil {
 		o.Record = func(string, any) {}

@@ -312,6 +312,23 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
+// TestTheEndOfASidecarIsNotTheImagesFault: users go home at once, and nobody is blamed.
+func TestTheEndOfASidecarIsNotTheImagesFault(t *testing.T) {
+	renews := func(o *Options) {
+		o.Renews = func(_ *corev1.PodSpec, container string) bool { return container != "app" }
+	}
+	story(t, renews, func(t *testing.T, s *scene) {
+		s.Begin(plan.Gray, 5)
+		s.flow(10, 190, 0, 0)
+		time.Sleep(10 * time.Second)
+		s.api.send("MODIFIED", ended(podOf(plan.Gray, "cart-gray-1"), "a", "OOMKilled", 137))
+		f, found := s.next(2 * time.Second)
+		require.True(t, found)
+		require.Equal(t, []string{"restarts"}, names(f.Checks))
+		assert.True(t, f.Checks[0].Infrastructure, f.Checks[0].Why)
+	})
+}
+
 // The requests of a pod that somebody takes away fail whatever runs in it.
 func TestErrorsOfAPodThatWasTakenAwayBlameNobody(t *testing.T) {
 	deleted := podOf(plan.Gray, "cart-gray-1").DeepCopy()

@@ -163,6 +163,7 @@ func (w *Watch) see(s plan.Side, p *corev1.Pod, first bool) {
 		if first || known.going || len(w.window.restarts[s]) >= keepRestarts {
 			continue
 		}
+		r.Foreign = !w.Renews(&p.Spec, r.Container)
 		w.window.restarts[s] = append(w.window.restarts[s], r)
 		signal(w.wake)
 	}

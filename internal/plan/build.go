@@ -9,7 +9,7 @@ import (
 )
 
 // Build returns the upgrade in order: the method of patent CN113778491A, one line a step; the numbers in the
-// comments are the patent's. It fails with FaultInput where the plan cannot be made of what is seen.
+// comments are the patent's. It fails with FaultInput where the plan cannot be made of what is seen, or not in time.
 //
 // A watchdog that is on is there before the first user is on gray.
 //
@@ -52,7 +52,34 @@ func Build(c config.Config, o Observed) (Plan, error) {
 	}
 	b.in(PhaseRemove).add(Step{Kind: Silence, Side: Gray, Duration: c.Drain})
 	b.add(Step{Kind: RemoveGray})
-	return Plan{Steps: b.steps}, nil
+	p := Plan{Steps: b.steps}
+	return p, p.inTime(c)
+}
+
+// inTime refuses a plan that cannot end in time even if no step takes longer than it must.
+func (p Plan) inTime(c config.Config) error {
+	if c.Timeout == 0 || p.Least() < c.Timeout {
+		return nil
+	}
+	watches := 0
+	for _, s := range p.Steps {
+		if s.Kind == Watch {
+			watches++
+		}
+	}
+	f := Failf(FaultInput, "", "timeout %s: this plan takes at least %s (%d watches of step-duration %s, and two drains of %s)",
+		c.Timeout, p.Least(), watches, c.StepDuration, c.Drain)
+	f.Next = fmt.Sprintf("give a timeout well above %s, a shorter step-duration or fewer steps, then rerun", p.Least())
+	return f
+}
+
+// Least is the time that the plan takes where nothing has to be waited for but what it says itself.
+func (p Plan) Least() time.Duration {
+	var all time.Duration
+	for _, s := range p.Steps {
+		all += s.Duration
+	}
+	return all
 }
 
 // PeakPods is the most pods of the service that live at one time: production with its surge, and gray at full size.
@@ -129,13 +156,13 @@ func (s Step) String() string {
 	case Identify:
 		return "identify the image by its digest"
 	case GrowGray:
-		return fmt.Sprintf("grow gray to %d %s, before weight %d", s.Replicas, pods(s.Replicas), s.Weight)
+		return fmt.Sprintf("grow gray to at least %d %s, before weight %d", s.Replicas, pods(s.Replicas), s.Weight)
 	case VerifyGray:
 		return "verify every gray pod"
 	case VerifyRoute:
 		return "verify the route to gray"
 	case PinScaling:
-		return "pin the HPA"
+		return "pin the HPA, if there is one"
 	case Guard:
 		return "start the watchdog"
 	case ShiftTraffic:

@@ -108,6 +108,35 @@ func TestBuildRefusesNothingToUpgrade(t *testing.T) {
 	assert.Equal(t, FaultInput, f.Fault)
 }
 
+// TestBuildRefusesAPlanThatCannotEndInTime: weights and watches are added to the user's own, and only the plan knows of all.
+func TestBuildRefusesAPlanThatCannotEndInTime(t *testing.T) {
+	c := config.Config{Steps: []int{5, 20, 50}, StepDuration: time.Minute, ReturnSteps: []int{50, 0}, Drain: 10 * time.Second, Timeout: 7*time.Minute + 20*time.Second}
+	o := Observed{Production: Workload{Replicas: 4}}
+	_, err := Build(c, o)
+	var f *Failure
+	require.ErrorAs(t, err, &f)
+	assert.Equal(t, FaultInput, f.Fault)
+	assert.Equal(t, "timeout 7m20s: this plan takes at least 7m20s (7 watches of step-duration 1m0s, and two drains of 10s)", f.What)
+	c.Timeout += time.Second
+	p, err := Build(c, o)
+	require.NoError(t, err)
+	assert.Equal(t, 7*time.Minute+20*time.Second, p.Least())
+}
+
+// TestForetellTellsWhatIsOnRecord: of a tag no more than a warning, for it may mean another digest by now.
+func TestForetellTellsWhatIsOnRecord(t *testing.T) {
+	held := Hold{Digest: "sha256:bad", Template: "t", Image: "shop:v2"}
+	r := Record{Identity: Identity{Run: "job 7"}, Holds: []Hold{held}}
+	assert.Empty(t, Foretell(Observed{Held: "t"}, r, "shop:v3"))
+	assert.Empty(t, Foretell(Observed{Held: "other"}, r, "shop:v2"))
+	assert.Empty(t, Foretell(Observed{Held: "t"}, r, "shop:v2@sha256:bad"), "Decide refuses that")
+	told := Foretell(Observed{Held: "t"}, r, "shop:v2")
+	require.Len(t, told, 1)
+	assert.Contains(t, told[0], "shop:v2 is on hold since 0001-01-01T00:00:00Z where it stands for sha256:bad")
+	r.Open = true
+	assert.Equal(t, "an earlier run left work behind (job 7): a run closes it first", Foretell(Observed{}, r, "shop:v3")[0])
+}
+
 func TestGrayForFollowsTheLoad(t *testing.T) {
 	o := seen(4)
 	o.MaxPods = 6

@@ -49,6 +49,25 @@ func Decide(o Observed, r Record, digest, ignoreHold string) (unchanged bool, er
 	return false, refusal(hold, r.Target)
 }
 
+// Foretell says what on record a run of this image would meet beside its plan, in words. A tag tells its digest only once gray
+// runs it, so that a hold on what it stood for is no more than a warning.
+func Foretell(o Observed, r Record, image string) []string {
+	var told []string
+	if _, left := LeftOver(o, r); left {
+		told = append(told, "an earlier run left work behind ("+r.Identity.Run+"): a run closes it first")
+	}
+	if DigestOf(image) != "" {
+		return told
+	}
+	for _, h := range r.Holds {
+		if h.Image == image && h.covers(o.Held) {
+			told = append(told, fmt.Sprintf("%s is on hold since %s where it stands for %s: the run is refused unless the tag was moved since, or the image passes an offline test",
+				h.Image, h.At.UTC().Format(time.RFC3339), h.Digest))
+		}
+	}
+	return told
+}
+
 func refusal(h Hold, t Target) *Failure {
 	f := Failf(FaultRefused, "Deployment "+t.Namespace+"/"+t.Deployment,
 		"%s (%s) is on hold since %s: %s", h.Image, h.Digest, h.At.UTC().Format(time.RFC3339), h.Why)

@@ -122,11 +122,22 @@ func TestVerdictOfARunThatFoundNothingClaimsNothing(t *testing.T) {
 		plan.Interrupted: "interrupted: shop/cart was not looked at, and not changed; no hold, a rerun is fine",
 		plan.Stuck:       "A PERSON MUST ACT: the close of shop/cart could not begin, nobody knows how many of its users are on gray",
 	} {
-		_, line := verdict(plan.Story{Outcome: outcome, Target: plan.Target{Namespace: "shop", Service: "cart"}})
+		_, line := verdict(plan.Story{Outcome: outcome, Target: plan.Target{Namespace: "shop", Service: "cart"}, Failure: &plan.Failure{}})
 		assert.Equal(t, want, line)
 	}
 	_, line := verdict(plan.Story{Outcome: plan.Invalid})
 	assert.Equal(t, "invalid: the service was not changed, the input must be mended first", line)
+}
+
+// TestACloseThatWasAskedForBlamesNobody: it says nothing of holds, which it neither makes nor ends.
+func TestACloseThatWasAskedForBlamesNobody(t *testing.T) {
+	s := story().Story
+	s.Outcome = plan.Closed
+	_, line := verdict(s)
+	assert.Equal(t, "closed: all users of shop/web are on production; there was nothing left to close", line)
+	s.Entries = []plan.Entry{{}}
+	_, line = verdict(s)
+	assert.Equal(t, "closed: all users of shop/web are on production; what an earlier run left was brought home", line)
 }
 
 func TestHostileTextStaysText(t *testing.T) {

@@ -37,6 +37,9 @@ func verdict(s plan.Story) (sign, line string) {
 	case plan.RolledBack:
 		return "❌", fmt.Sprintf("rolled back: %s; %s failed%s", users(s, short(s.From)), short(s.To), held(s))
 	case plan.Closed:
+		if s.Failure == nil {
+			return "✅", fmt.Sprintf("closed: %s; %s", users(s, "production"), brought(s.Entries))
+		}
 		return "⚠️", fmt.Sprintf("closed: %s; not the image's fault, no hold, a rerun is fine", users(s, "production"))
 	case plan.Undecided:
 		return "⚠️", fmt.Sprintf("inconclusive: %s; not enough evidence to go on, no hold, a rerun is fine", users(s, "production"))
@@ -65,6 +68,14 @@ func unchanged(entries []plan.Entry) string {
 		return "what an earlier run left was closed, nothing else was done"
 	}
 	return "nothing was done"
+}
+
+// brought says of a close that was asked for what it did. Whether an image is on hold, it neither knows nor changes.
+func brought(entries []plan.Entry) string {
+	if len(entries) == 0 {
+		return "there was nothing left to close"
+	}
+	return "what an earlier run left was brought home"
 }
 
 // held says of a failed image whether it is on hold: a digest that is not known cannot be.

@@ -239,7 +239,7 @@ func (r *run) unclosed(err error) error {
 		return err
 	}
 	f := r.failure(err, plan.Step{Phase: plan.PhaseClose})
-	if f.Fault != plan.FaultInfrastructure {
+	if f.Fault != plan.FaultInfrastructure && f.Fault != plan.FaultInput {
 		return err
 	}
 	r.story.Outcome = plan.Stuck

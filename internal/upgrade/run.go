@@ -212,13 +212,30 @@ func (r *run) ended(err error) {
 	}
 	entry := *e
 	r.mu.Unlock()
+	r.Log.Info("end", inWords(entry)...)
 	r.Evidence.Record("step", entry)
 	r.tell()
 }
 
+// inWords is the end of a step for the log, with what was measured.
+func inWords(e plan.Entry) []any {
+	words := []any{"step", e.Step.String(), "took", e.End.Sub(e.Begin).Round(time.Millisecond)}
+	if s := e.Served; s != nil && s.Gray+s.Production > 0 {
+		words = append(words, "served", fmt.Sprintf("%.1f %% of %.0f requests on gray", 100*s.Gray/(s.Gray+s.Production), s.Gray+s.Production))
+	}
+	if e.Error != "" {
+		words = append(words, "error", e.Error)
+	}
+	return words
+}
+
 func (r *run) checked(checks []judge.Check) {
+	checks = r.hiddenChecks(checks)
+	for _, c := range checks {
+		r.Log.Info("check", "signal", c.Name, "verdict", c.Verdict, "why", c.Why)
+	}
 	r.mu.Lock()
-	r.story.Entries[len(r.story.Entries)-1].Checks = r.hiddenChecks(checks)
+	r.story.Entries[len(r.story.Entries)-1].Checks = checks
 	r.mu.Unlock()
 }
 

@@ -71,20 +71,29 @@ func (u *Upgrade) Close(ctx context.Context, takeover bool) plan.Story {
 	return r.end(r.unclosed(err))
 }
 
-// Plan returns the plan and the warnings of the preflight; it changes nothing, not even the Lease.
-func (u *Upgrade) Plan(ctx context.Context) plan.Story {
+// Plan returns the plan and the warnings of the preflight; it changes nothing, not even the Lease. What is on record is what
+// the run would find there: it refuses an image that is on hold, and says so where production runs it already.
+func (u *Upgrade) Plan(ctx context.Context, found plan.Record) plan.Story {
 	r := u.newRun()
-	return r.end(func() error {
-		if err := r.preflight(ctx); err != nil {
-			return err
-		}
-		o, err := r.observe(ctx)
-		if err != nil {
-			return err
-		}
-		r.story.Outcome = plan.Planned
-		return r.build(o)
-	}())
+	r.record = found
+	return r.end(r.foretell(ctx))
+}
+
+func (r *run) foretell(ctx context.Context) error {
+	if err := r.preflight(ctx); err != nil {
+		return err
+	}
+	o, err := r.observe(ctx)
+	if err != nil {
+		return err
+	}
+	r.story.Warnings = append(r.story.Warnings, plan.Foretell(o, r.record, r.Config.Image)...)
+	if unchanged, err := r.decide(o, plan.DigestOf(r.Config.Image)); unchanged || err != nil {
+		r.story.Outcome = plan.Unchanged
+		return err
+	}
+	r.story.Outcome = plan.Planned
+	return r.build(o)
 }
 
 // locked runs f under the Lease. f gets two contexts: ctx ends by a signal, a finding or the timeout; held ends only when
@@ -149,6 +158,9 @@ func (r *run) ready(ctx context.Context) (plan.Observed, error) {
 	r.record.Image, r.record.Digest, r.record.Template = r.Config.Image, "", "" // what an earlier run learned is not ours
 	if err := r.preflight(ctx); err != nil {
 		return plan.Observed{}, err
+	}
+	for _, warning := range r.story.Warnings {
+		r.Log.Warn(warning)
 	}
 	return r.observe(ctx)
 }
