@@ -119,7 +119,8 @@ func TestWhatIsWrongWithTheShopIsNamed(t *testing.T) {
 			assert.Contains(t, output, want)
 		}
 	}
-	refused([]string{"there is no Service web in namespace nowhere", "no route leads to Service nowhere/web"}, "--namespace=nowhere")
+	refused([]string{"there is no Service web in namespace nowhere; there are none"}, "--namespace=nowhere")
+	refused([]string{"there is no Service wbe in namespace " + s.Namespace + "; there are cart, web"}, "--service=wbe")
 	refused([]string{"there is no Deployment wbe", "there are cart, web", "httproute/wbe", "the route that does is httproute/web"},
 		"--deployment=wbe", "--gateway=httproute/wbe")
 	s.unchanged()

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
@@ -80,9 +82,13 @@ func (c *Cluster) remove(ctx context.Context, kind string, o metav1.Object,
 	return nil
 }
 
-// awaitGone waits for the Deployment and for every pod with our labels.
+// lostAfter is how long past its grace period a pod may stay before its node counts as lost: the kubelet takes seconds.
+const lostAfter = 30 * time.Second
+
+// awaitGone waits for the Deployment and for every pod with our labels. Pods that stay past their grace period are on nodes that
+// do not answer any more: only an administrator, or the node's own end, takes them away, and they serve nobody.
 func (c *Cluster) awaitGone(ctx context.Context) error {
-	grace := time.Duration(0)
+	grace, begin := time.Duration(0), time.Now()
 	look := func(ctx context.Context) (sight, error) {
 		s := sight{}
 		pods, err := c.kube.CoreV1().Pods(c.target.Namespace).List(ctx, metav1.ListOptions{LabelSelector: c.graySelector()})
@@ -104,6 +110,18 @@ func (c *Cluster) awaitGone(ctx context.Context) error {
 	}
 	return c.await(ctx, goal{
 		what: "gray pods are not gone", look: look, watch: c.changesOfGray, gone: true, limit: grace + c.config.PodTimeout,
-		done: func(s sight) (bool, int) { return s.deployment == nil && len(s.ending) == 0, -len(s.ending) },
+		done: func(s sight) (bool, int) {
+			lost := time.Since(begin) > grace+lostAfter && onlyLost(s)
+			if lost {
+				c.log.Warn("gray pods are still being deleted: their nodes do not answer", "first", s.ending[0].Name, "node", s.ending[0].Spec.NodeName, "pods", len(s.ending))
+			}
+			return lost || s.deployment == nil && len(s.ending) == 0, -len(s.ending)
+		},
 	})
+}
+
+// onlyLost says that nothing is left but what is deleted already.
+func onlyLost(s sight) bool {
+	stays := func(pod corev1.Pod) bool { return pod.DeletionTimestamp == nil }
+	return len(s.ending) > 0 && !slices.ContainsFunc(s.ending, stays) && (s.deployment == nil || s.deployment.DeletionTimestamp != nil)
 }

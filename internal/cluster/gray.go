@@ -271,9 +271,11 @@ type running struct {
 	repo     reference
 	digest   string
 	pullable bool // the digest is a repository's, not a bare image ID
+	whole    bool // every pod says so
 }
 
-// runningImage is the one image of the side's main container; an error names the pods that differ.
+// runningImage is the one image of the side's main container; an error names the pods that differ. A pod that says nothing yet,
+// for it has just come in place of another, is left out as long as any says something: whole is false then.
 func (c *Cluster) runningImage(s sight) (running, error) {
 	if s.deployment == nil || len(s.current) == 0 {
 		return running{}, plan.Failf(plan.FaultInfrastructure, "namespace "+c.target.Namespace, "there is no pod to read the image digest of")
@@ -282,10 +284,12 @@ func (c *Cluster) runningImage(s sight) (running, error) {
 	where := describe("Deployment", s.deployment)
 	var all running
 	var first string
+	whole := true
 	for _, pod := range s.current {
 		id := imageID(&pod, name)
 		if id == "" {
-			return running{}, plan.Failf(plan.FaultInfrastructure, where, "pod %s does not report the image of container %s yet", pod.Name, name)
+			whole = false
+			continue
 		}
 		repo, digest, pullable := imageDigest(id)
 		if first != "" && digest != all.digest {
@@ -294,6 +298,10 @@ func (c *Cluster) runningImage(s sight) (running, error) {
 		}
 		all, first = running{repo: repo, digest: digest, pullable: pullable}, pod.Name
 	}
+	if first == "" {
+		return running{}, plan.Failf(plan.FaultInfrastructure, where, "none of %d pods reports the image of container %s yet", len(s.current), name)
+	}
+	all.whole = whole
 	return all, nil
 }
 

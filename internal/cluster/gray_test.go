@@ -58,7 +58,7 @@ func TestPulled(t *testing.T) {
 	assert.Equal(t, "sha256:ee", s.pulled("mesh/proxy:2", "proxy"), "the container that the user names")
 	assert.Equal(t, "sha256:ee", s.pulled("", ""), "of a whole template the first container")
 	assert.Empty(t, sight{}.pulled(newImage, ""))
-	assert.Equal(t, "sha256:aa", observed(sight{}, s, nil, newImage, "").Pulled)
+	assert.Equal(t, "sha256:aa", webAs(newImage).observed(sight{}, s, nil).Pulled)
 }
 
 // TestTheSurgeIsTheDeployments: what the peak is told by.
@@ -66,8 +66,8 @@ func TestTheSurgeIsTheDeployments(t *testing.T) {
 	s := newStage(t, 20)
 	quarter := intstr.FromString("25%")
 	s.deployment.Spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: &quarter}
-	assert.Equal(t, int32(5), observed(s.see(), sight{}, nil, "", "").Surge)
+	assert.Equal(t, int32(5), webAs("").observed(s.see(), sight{}, nil).Surge)
 	three := intstr.FromInt32(3)
 	s.deployment.Spec.Strategy.RollingUpdate.MaxSurge = &three
-	assert.Equal(t, int32(3), observed(s.see(), sight{}, nil, "", "").Surge)
+	assert.Equal(t, int32(3), webAs("").observed(s.see(), sight{}, nil).Surge)
 }

@@ -28,24 +28,25 @@ func (c *Cluster) Observe(ctx context.Context) (plan.Observed, error) {
 	if err != nil {
 		return plan.Observed{}, fmt.Errorf("observe %s/%s: %w", c.target.Namespace, c.target.Deployment, err)
 	}
-	o := observed(production, gray, scaler, c.config.Image, c.config.Container)
+	o := c.observed(production, gray, scaler)
 	o.Touched = o.Touched || len(left) > 0
 	c.compare(&o, production)
 	return o, nil
 }
 
 // observed is the pure part of Observe.
-func observed(production, gray sight, scaler *autoscalingv2.HorizontalPodAutoscaler, image, container string) plan.Observed {
+func (c *Cluster) observed(production, gray sight, scaler *autoscalingv2.HorizontalPodAutoscaler) plan.Observed {
+	image, container := c.config.Image, c.config.Container
 	o := plan.Observed{Gray: gray.workload(plan.Ours, image, container), Pulled: gray.pulled(image, container)}
 	if d := production.deployment; d != nil {
 		o.Production = production.workload(templateOf(d, gray.deployment), image, container)
-		o.Promoted = d.Annotations[plan.AnnotationPromoted] != ""
-		o.Touched = touched(d)
+		o.Touched = touched(d) && !c.others(d)
+		o.Promoted = o.Touched && d.Annotations[plan.AnnotationPromoted] != ""
 		o.MaxPods = production.replicas()
 		o.Surge = surge(d, o.MaxPods)
 	}
 	if scaler != nil {
-		o.Touched = o.Touched || touched(scaler)
+		o.Touched = o.Touched || touched(scaler) && !c.others(scaler)
 		o.MaxPods = max(o.MaxPods, scaler.Spec.MaxReplicas)
 	}
 	return o

@@ -16,6 +16,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -372,6 +373,31 @@ func TestStartAgain(t *testing.T) {
 	require.Error(t, func() error { _, err := other.Preflight(ctx); return err }())
 	assert.False(t, s.observe(other).Gray.Exists)
 	assert.Equal(t, replaced.UID, s.deployment("web-gray").UID)
+}
+
+// TestAGrayPodThatCannotGo, as one on a lost node: gray is removed all the same, for the pod serves nobody.
+func TestAGrayPodThatCannotGo(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, 1)
+	ctx := t.Context()
+	s.update("web", func(d *appsv1.Deployment) { d.Spec.Template.Spec.TerminationGracePeriodSeconds = new(int64) })
+	c := s.tool("v2")
+	require.Eventually(t, func() bool { return s.observe(c).Production.Whole }, podTimeout, 50*time.Millisecond)
+	require.NoError(t, c.Start(ctx, 1))
+	pods := s.kube.CoreV1().Pods(s.namespace)
+	gray, err := pods.List(ctx, metav1.ListOptions{LabelSelector: c.graySelector()})
+	require.NoError(t, err)
+	require.Len(t, gray.Items, 1)
+	keep := func(finalizers string) {
+		_, err := pods.Patch(context.WithoutCancel(ctx), gray.Items[0].Name, types.MergePatchType, []byte(`{"metadata":{"finalizers":`+finalizers+`}}`), metav1.PatchOptions{})
+		require.NoError(t, err)
+	}
+	keep(`["test.example.com/node-is-lost"]`)
+	defer keep("null")
+	require.NoError(t, c.Delete(ctx))
+	assert.NotNil(t, s.deployment("web-gray").DeletionTimestamp)
+	_, err = s.kube.CoreV1().Services(s.namespace).Get(ctx, "web-gray", metav1.GetOptions{})
+	assert.True(t, apierrors.IsNotFound(err), "nothing leads to it any more: %v", err)
 }
 
 // TestForeignTemplate: what somebody else writes on production's template is never overwritten.

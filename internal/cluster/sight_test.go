@@ -97,28 +97,38 @@ func TestWorkload(t *testing.T) {
 	}
 }
 
+// webAs is the upgrade of Service web to an image.
+func webAs(image string) *Cluster {
+	return New(Options{Target: plan.Target{Service: "web", Deployment: "web"}, Config: config.Config{Image: image}})
+}
+
 func TestObserved(t *testing.T) {
 	s := newStage(t, 2)
 	s.pod("new", true)
-	o := observed(s.see(), sight{}, nil, "", "")
+	o := webAs("").observed(s.see(), sight{}, nil)
 	assert.Equal(t, plan.Workload{}, o.Gray)
 	assert.Equal(t, int32(2), o.MaxPods)
 	assert.False(t, o.Touched)
 	assert.False(t, o.Promoted)
 
 	hpa := &autoscalingv2.HorizontalPodAutoscaler{Spec: autoscalingv2.HorizontalPodAutoscalerSpec{MaxReplicas: 9}}
-	assert.Equal(t, int32(9), observed(s.see(), sight{}, hpa, "", "").MaxPods)
-	assert.False(t, observed(s.see(), sight{}, hpa, "", "").Touched)
+	assert.Equal(t, int32(9), webAs("").observed(s.see(), sight{}, hpa).MaxPods)
+	assert.False(t, webAs("").observed(s.see(), sight{}, hpa).Touched)
 	hpa.Annotations = map[string]string{plan.AnnotationMinimum: "{}"}
-	assert.True(t, observed(s.see(), sight{}, hpa, "", "").Touched, "a pinned HPA")
+	assert.True(t, webAs("").observed(s.see(), sight{}, hpa).Touched, "a pinned HPA")
 
 	for _, key := range []string{plan.AnnotationPromoted, plan.FenceKey("web"), plan.AnnotationUndo} {
 		s.deployment.Annotations = map[string]string{key: "{}"}
-		o := observed(s.see(), sight{}, nil, "", "")
+		o := webAs("").observed(s.see(), sight{}, nil)
 		assert.True(t, o.Touched, key)
 		assert.Equal(t, key == plan.AnnotationPromoted, o.Promoted, key)
 	}
-	assert.Equal(t, plan.Observed{}, observed(sight{}, sight{}, nil, "", ""), "nothing there")
+	s.deployment.Annotations = map[string]string{plan.FenceKey("web-internal"): "1", plan.AnnotationPromoted: "{}", plan.AnnotationUndo: "{}"}
+	o = webAs("").observed(s.see(), sight{}, nil)
+	assert.False(t, o.Touched || o.Promoted, "the marks of another Service's upgrade are not ours to bring home")
+	s.deployment.Annotations[plan.FenceKey("web")] = "2"
+	assert.True(t, webAs("").observed(s.see(), sight{}, nil).Touched, "we stand on it, too")
+	assert.Equal(t, plan.Observed{}, webAs("").observed(sight{}, sight{}, nil), "nothing there")
 }
 
 // TestUnready counts what is the image's doing: proven, there, and its own container says no.

@@ -13,7 +13,7 @@ func (c *Cluster) compare(o *plan.Observed, production sight) {
 	if production.deployment == nil || c.config.Image == "" && c.config.Manifest == "" {
 		return
 	}
-	if image, err := c.runningImage(production); err == nil {
+	if image, err := c.runningImage(production); err == nil && image.whole {
 		o.Production.Digest = image.digest
 	}
 	manifest, err := c.manifest()

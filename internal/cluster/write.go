@@ -90,14 +90,19 @@ func writeOnce[T metav1.Object](ctx context.Context, c *Cluster, objects client[
 // alone refuses to begin on an object that the upgrade of another Service works on: two Services may lead to one
 // Deployment, and what each notes on it is the way back. Where we stand on it already, we go on.
 func (c *Cluster) alone(kind string, o metav1.Object) error {
-	_, here := o.GetAnnotations()[plan.FenceKey(c.target.Service)]
-	other := plan.OtherFence(o.GetAnnotations(), c.target.Service)
-	if here || other == "" {
+	if !c.others(o) {
 		return nil
 	}
+	other := plan.OtherFence(o.GetAnnotations(), c.target.Service)
 	f := plan.Failf(plan.FaultRefused, describe(kind, o), "an upgrade of Service %s works on %s %s, too", other, kind, o.GetName())
 	f.Next = fmt.Sprintf("wait for that upgrade, or bring it home with: gray-upgrade close --namespace %s --service %s; then rerun", c.target.Namespace, other)
 	return f
+}
+
+// others says that the marks on an object are those of the upgrade of another Service.
+func (c *Cluster) others(o metav1.Object) bool {
+	_, here := o.GetAnnotations()[plan.FenceKey(c.target.Service)]
+	return !here && plan.OtherFence(o.GetAnnotations(), c.target.Service) != ""
 }
 
 // conflictOr tells a failed test of resourceVersion from a patch that can never be valid: the API server answers

@@ -326,6 +326,35 @@ func TestProduction(t *testing.T) {
 	assert.Equal(t, "pod p1 of production is not ready to be verified", failure(t, err).What)
 }
 
+// TestAProductionPodThatIsJustReplaced ends nothing: who goes is not held against the image, who comes is asked, too.
+func TestAProductionPodThatIsJustReplaced(t *testing.T) {
+	own := signIn
+	own.Side = "production"
+	w := newWorld(t).add(plan.Production, "p1", shop)
+	asked := make(chan struct{}, 10)
+	goes := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		w.remove(plan.Production, "p2")
+		asked <- struct{}{}
+		panic(http.ErrAbortHandler)
+	})
+	w.add(plan.Production, "p2", goes).add(plan.Production, "p3", shop)
+	w.edit("p3", func(p *Pod) { p.Ready = false })
+	go func() {
+		time.Sleep(50 * time.Millisecond)
+		w.edit("p3", func(p *Pod) { p.Ready = true })
+		<-asked
+		w.add(plan.Production, "p4", shop)
+	}()
+	proofs, err := w.verifier([]config.Account{alice}, own).Production(t.Context())
+	require.NoError(t, err)
+	var pods []string
+	for _, p := range proofs {
+		pods = append(pods, p.Pod)
+	}
+	assert.Subset(t, pods, []string{"p1", "p3"})
+	assert.NotContains(t, pods, "p2")
+}
+
 func TestBaseline(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.verifier(nil).Baseline(t.Context()), "nothing to try")

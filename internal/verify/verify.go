@@ -71,6 +71,7 @@ type Verifier struct {
 	retry     time.Duration    // between the two tries of a request that got no answer
 	reach     time.Duration    // how long a connection to a pod may take, beyond the time of the check
 	routeWait time.Duration    // how long a new account route may take to be served
+	replace   time.Duration    // how long pods of production may take to be ready
 
 	mu      sync.Mutex
 	turn    int            // which pods the next round of probes begins with
@@ -94,7 +95,7 @@ func New(o Options) *Verifier {
 	}
 	return &Verifier{
 		Options: o, secrets: secrets, mask: newMask(secrets), missing: map[string]int{}, proven: map[string]int32{},
-		retry: time.Second, reach: 15 * time.Second, routeWait: 20 * time.Second,
+		retry: time.Second, reach: 15 * time.Second, routeWait: 20 * time.Second, replace: 30 * time.Second,
 	}
 }
 
@@ -187,30 +188,66 @@ func verdict(pod Pod, results []result) (message string, ok bool) {
 	return fmt.Sprintf("passed %d checks", asked), true
 }
 
-// Production verifies every production pod directly with the checks for production. Every pod must be ready.
+// Production verifies every production pod directly with the checks for production. Pods that are not ready are waited for,
+// 30 s: one may just be replaced, and whoever comes in its place is asked, too.
 func (v *Verifier) Production(ctx context.Context) ([]plan.Proof, error) {
 	trials, err := v.trials(appliesTo(plan.Production))
 	if err != nil {
 		return nil, err
 	}
-	pods, err := v.pods(ctx, plan.Production)
-	if err != nil {
-		return nil, err
+	var proofs []plan.Proof
+	asked := map[string]bool{} // by UID
+	for range maxRounds {
+		pods, err := v.wholeProduction(ctx)
+		if err != nil {
+			return proofs, err
+		}
+		todo := slices.DeleteFunc(slices.Clone(pods), func(p Pod) bool { return asked[p.UID] })
+		if len(todo) == 0 {
+			return proofs, nil
+		}
+		results := v.round(ctx, plan.Production, todo, trials)
+		if err := ctx.Err(); err != nil {
+			return append(proofs, proofsOf(results)...), err
+		}
+		if pods, err = v.pods(ctx, plan.Production); err != nil {
+			return proofs, err
+		}
+		results = stillThere(results, pods)
+		proofs = append(proofs, proofsOf(results)...)
+		if failure := v.blame(ctx, plan.Production, bad(results)); failure != nil {
+			return proofs, failure
+		}
+		for _, p := range todo {
+			asked[p.UID] = true
+		}
 	}
-	if len(pods) == 0 {
-		return nil, plan.Failf(plan.FaultInfrastructure, "", "production has no pod to verify")
+	return proofs, plan.Failf(plan.FaultInfrastructure, "", "production pods come and go faster than they can be verified: %d rounds were not enough", maxRounds)
+}
+
+// wholeProduction returns production's pods when all are ready.
+func (v *Verifier) wholeProduction(ctx context.Context) ([]Pod, error) {
+	for until := time.Now().Add(v.replace); ; {
+		pods, err := v.pods(ctx, plan.Production)
+		if err != nil {
+			return nil, err
+		}
+		late := slices.IndexFunc(pods, func(p Pod) bool { return !p.Ready })
+		switch {
+		case len(pods) > 0 && late < 0:
+			return pods, nil
+		case time.Now().Before(until):
+		case len(pods) == 0:
+			return nil, plan.Failf(plan.FaultInfrastructure, "", "production has no pod to verify")
+		default:
+			return nil, plan.Failf(plan.FaultInfrastructure, "Pod "+pods[late].Name, "pod %s of production is not ready to be verified", pods[late].Name)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(v.retry):
+		}
 	}
-	if i := slices.IndexFunc(pods, func(p Pod) bool { return !p.Ready }); i >= 0 {
-		return nil, plan.Failf(plan.FaultInfrastructure, "Pod "+pods[i].Name, "pod %s of production is not ready to be verified", pods[i].Name)
-	}
-	results := v.round(ctx, plan.Production, pods, trials)
-	if err := ctx.Err(); err != nil {
-		return proofsOf(results), err
-	}
-	if failure := v.blame(ctx, plan.Production, bad(results)); failure != nil {
-		return proofsOf(results), failure
-	}
-	return proofsOf(results), nil
 }
 
 func (v *Verifier) pods(ctx context.Context, side plan.Side) ([]Pod, error) {

@@ -36,6 +36,8 @@ func (w *world) add(side plan.Side, name string, h http.Handler) *world {
 		s.CloseClientConnections() // a test of slow answers does not wait for them
 		s.Close()
 	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.addr[name] = s.Listener.Addr().String()
 	w.pods[side] = append(w.pods[side], Pod{Name: name, UID: "uid-" + name, IP: "10.0.0.1", Ready: true})
 	return w
@@ -109,7 +111,7 @@ func (w *world) verifier(accounts []config.Account, checks ...config.Check) *Ver
 		Accounts: accounts, Checks: checks, Pods: w.list, Client: w.client, Mark: w.mark,
 		Port: func(context.Context) (int, error) { return 8080, nil },
 	})
-	v.retry, v.reach, v.routeWait = 10*time.Millisecond, 500*time.Millisecond, 600*time.Millisecond
+	v.retry, v.reach, v.routeWait, v.replace = 10*time.Millisecond, 500*time.Millisecond, 600*time.Millisecond, 300*time.Millisecond
 	return v
 }
 
