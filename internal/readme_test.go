@@ -44,7 +44,11 @@ func content(t *testing.T, name string) string {
 	}
 	text, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(file)))
 	require.NoError(t, err)
-	return "\n```yaml\n" + string(text) + "```\n\n"
+	language := map[string]string{".sh": "sh"}[filepath.Ext(file)]
+	if language == "" {
+		language = "yaml"
+	}
+	return "\n```" + language + "\n" + string(text) + "```\n\n"
 }
 
 // TestREADMELinksLeadSomewhere follows every relative link of the README.

@@ -4,15 +4,18 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/golden"
@@ -138,4 +141,32 @@ func TestEveryStorySaysWhatItShows(t *testing.T) {
 		require.NoError(t, err)
 		require.Regexp(t, `^# [A-Z].*\.\n`, string(text), f.Name())
 	}
+}
+
+// TestTheExampleByHandIsUnderstood runs its commands without a cluster: they get as far as to miss one.
+func TestTheExampleByHandIsUnderstood(t *testing.T) {
+	text, err := os.ReadFile("../../testdata/examples/by-hand.sh")
+	require.NoError(t, err)
+	config, err := os.ReadFile("../../testdata/examples/gray-upgrade.yaml")
+	require.NoError(t, err)
+	ran := 0
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line)
+		if len(words) < 2 || words[0] != "gray-upgrade" {
+			continue
+		}
+		ran++
+		var out strings.Builder
+		code := run(t.Context(), words, world{
+			Getenv: func(name string) string {
+				return map[string]string{"SHOP_TOKEN_1": "abcd1", "SHOP_SESSION_2": "abcd2"}[name]
+			},
+			Environ:  func() []string { return nil },
+			ReadFile: func(string) ([]byte, error) { return config, nil },
+			Stdout:   &out, Stderr: io.Discard,
+		})
+		assert.Equal(t, exitInput, code, line)
+		assert.Contains(t, out.String(), `context "gray-upgrade": `, line)
+	}
+	assert.Equal(t, 4, ran)
 }
