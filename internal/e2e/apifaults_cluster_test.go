@@ -52,9 +52,9 @@ func (f fault) meets(c Call) bool {
 	return !strings.HasSuffix(c.Path, "/portforward") && (write || !f.writes) && (!write || !f.reads)
 }
 
-// faulty runs one upgrade through a proxy; pick says which fault, if any, a call meets. It returns how many there were, and
+// faulty runs one upgrade through a proxy; pick says which fault, if any, a call meets after the tool has said from. It returns how many there were, and
 // how the upgrade ended: right, or closed without blaming the image, with nothing left behind.
-func faulty(t *testing.T, pick func(Call) *fault) (injected int32, ended string) {
+func faulty(t *testing.T, from string, pick func(Call) *fault) (injected int32, ended string) {
 	t.Helper()
 	s, before := shopFor(t, Options{Replicas: 1})
 	proxy, err := StartProxy(s.Rest)
@@ -86,7 +86,7 @@ func faulty(t *testing.T, pick func(Call) *fault) (injected int32, ended string)
 	require.NoError(t, err)
 	tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"), flag)...)
 	require.NoError(t, err)
-	reaches(t, tool, "msg=begin") // the preflight changes nothing and gives up at once
+	reaches(t, tool, from)
 	begun.Store(true)
 	code, err := tool.Wait()
 	require.NoError(t, err)
@@ -103,12 +103,15 @@ func faulty(t *testing.T, pick func(Call) *fault) (injected int32, ended string)
 	return count.Load(), ended
 }
 
+// firstStep is after the preflight, which changes nothing and gives up at once.
+const firstStep = "msg=begin"
+
 // TestFaultyAPIServer runs an upgrade while one call in twenty meets a fault, all kinds of them.
 func TestFaultyAPIServer(t *testing.T) {
 	t.Parallel()
 	throw := dice()
 	var met, hung atomic.Int32
-	injected, ended := faulty(t, func(c Call) *fault {
+	injected, ended := faulty(t, firstStep, func(c Call) *fault {
 		if throw() >= faultRate {
 			return nil
 		}

@@ -1,0 +1,124 @@
+//go:build crash
+
+package e2e
+
+import (
+	"net/http"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+)
+
+// restart takes the API server away for so long, as it goes when it restarts: what is open breaks, what comes is refused.
+func (p *Proxy) restart(away time.Duration) {
+	p.Before(func(Call) *http.Response { panic(http.ErrAbortHandler) })
+	p.server.CloseClientConnections()
+	time.AfterFunc(away, func() { p.Before(nil) })
+}
+
+// TestAnAPIServerThatRestarts while users are on gray, and while production is rolled: nobody has to be brought home for it.
+func TestAnAPIServerThatRestarts(t *testing.T) {
+	for name, step := range map[string]string{"in a watch": "watch gray at weight 20", "in the roll": "roll production"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, before := shopFor(t, Options{Replicas: 1})
+			proxy, err := StartProxy(s.Rest)
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = proxy.Close() })
+			flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"), "")
+			require.NoError(t, err)
+			tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"), "--step-duration=8s", flag)...)
+			require.NoError(t, err)
+			reaches(t, tool, step)
+			time.Sleep(time.Second)
+			proxy.restart(6 * time.Second)
+			code, err := tool.Wait()
+			require.NoError(t, err)
+			assert.Equal(t, 0, code, tool.Output())
+			atHome(t, s, before, "v2")
+			tally.add("API server: away for 6 s "+name, 1, "promoted")
+		})
+	}
+}
+
+// TestWatchdogAndRerunAtTheSameMoment: one of them brings users home, the other one waits for it or is refused.
+func TestWatchdogAndRerunAtTheSameMoment(t *testing.T) {
+	t.Parallel()
+	s, before := watchedShop(t, Options{Replicas: 1})
+	guard, err := s.Guard(contextOf(t))
+	require.NoError(t, err)
+	const leaseTime = "--watchdog-after=15s" // as long as a Lease lives: both find it dead at the same moment
+	killed := atWeight20(t, s, watched("--step-duration=2m", "--timeout=15m", leaseTime)...)
+	require.NoError(t, killed.Signal(syscall.SIGKILL))
+	_, err = killed.Wait()
+	require.Error(t, err)
+	rerun, err := s.StartTool(t.Context(), t.TempDir(), "run", watched(leaseTime)...)
+	require.NoError(t, err)
+	code, err := rerun.Wait()
+	require.NoError(t, err)
+	assert.Contains(t, []int{0, 3}, code, rerun.Output())
+	assert.Empty(t, guard.Stop(), "a side with users and no serving endpoint")
+	watchdogGone(t, s)
+	version := map[int]string{0: "v2", 3: "v1"}[code]
+	atHome(t, s, before, version)
+	tally.add("Watchdog and rerun at the same moment", 1, map[int]string{0: "promoted", 3: "closed by the watchdog, rerun refused"}[code])
+}
+
+// TestABudgetThatAllowsNoEviction hinders no upgrade, and still allows none at its end.
+func TestABudgetThatAllowsNoEviction(t *testing.T) {
+	t.Parallel()
+	s, _ := shopFor(t, Options{Replicas: 1})
+	_, err := s.Kube.PolicyV1().PodDisruptionBudgets(s.Namespace).Create(t.Context(), &policyv1.PodDisruptionBudget{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec: policyv1.PodDisruptionBudgetSpec{
+			MinAvailable: ptr.To(intstr.FromString("100%")), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}},
+		},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	evict := func() error {
+		pods, err := s.Pods(t.Context(), ProductionSelector)
+		require.NoError(t, err)
+		return s.Kube.CoreV1().Pods(s.Namespace).EvictV1(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: pods[0].Name}})
+	}
+	require.Eventually(t, func() bool { return apierrors.IsTooManyRequests(evict()) }, time.Minute, 100*time.Millisecond)
+	before, err := s.Snapshot(t.Context())
+	require.NoError(t, err)
+	code, output, err := s.RunTool(t.Context(), t.TempDir(), "run", quickly(image("v2"))...)
+	require.NoError(t, err)
+	assert.Equal(t, 0, code, output)
+	assert.True(t, apierrors.IsTooManyRequests(evict()))
+	atHome(t, s, before, "v2")
+}
+
+// TestAQuotaThatRefusesGrayPods in mid-run, when users are on gray already: it ends at home, by no fault of the image.
+func TestAQuotaThatRefusesGrayPods(t *testing.T) {
+	t.Parallel()
+	s, before := shopFor(t, Options{Replicas: 2})
+	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=5s")...)
+	quotas := s.Kube.CoreV1().ResourceQuotas(s.Namespace)
+	_, err := quotas.Create(t.Context(), &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Name: "full"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("1")}},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	code, err := tool.Wait()
+	require.NoError(t, err)
+	assert.Equal(t, 5, code, tool.Output())
+	for _, want := range []string{"web-gray", "exceeded quota: full"} {
+		assert.True(t, strings.Contains(tool.Output(), want), "%s\n%s", want, tool.Output())
+	}
+	require.NoError(t, quotas.Delete(t.Context(), "full", metav1.DeleteOptions{}))
+	atHome(t, s, before, "v1")
+}
