@@ -175,7 +175,21 @@ func (r *run) stepHome(ctx context.Context, c *closing) (home bool, err error) {
 	}
 	c.promoted = forward(o, c.why) // the marks go with the last step
 	c.waits = steps[0].Why
+	if steps[0].Kind == plan.Await && o.Weight > 0 && o.Gray.Ready < o.Gray.Replicas {
+		r.admitReplaced(ctx)
+	}
 	return false, r.closeStep(ctx, c, steps[0])
+}
+
+// admitReplaced proves gray pods that came in place of others while gray's users wait for production: an image that is bad beats
+// no pod at all. In a run that watches, verifyJoined does.
+func (r *run) admitReplaced(ctx context.Context) {
+	if r.watching != nil {
+		return
+	}
+	if err := r.provePods(ctx); err != nil {
+		r.Log.Warn("gray pods are not admitted", "error", err)
+	}
 }
 
 func (r *run) closeStep(ctx context.Context, c *closing, s plan.Step) error {

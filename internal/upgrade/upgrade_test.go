@@ -495,3 +495,27 @@ func TestFinishingAnEarlierRunIsTheJobOnlyWhereItWasTheSame(t *testing.T) {
 		})
 	}
 }
+
+// TestACloseAdmitsGrayPodsThatWereReplaced while production cannot take gray's users: another process than the one that proved
+// gray brings them home.
+func TestACloseAdmitsGrayPodsThatWereReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.weight, w.edited, w.annotated, w.guard = 100, true, true, true
+		w.gray = plan.Workload{Exists: true, Template: plan.Ours, Replicas: 4, Ready: 1}
+		w.production.Ready = 0
+		w.onWrite = func(what string) {
+			if what == "verify" {
+				time.AfterFunc(time.Second, func() {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					w.production.Ready = 4
+				})
+			}
+		}
+		story := w.upgrade("2").Close(t.Context(), true)
+		assert.Equal(t, plan.Closed, story.Outcome, "%+v", story.Failure)
+		assert.Equal(t, []string{"verify", "weight 0"}, slices.DeleteFunc(w.log, func(what string) bool { return what == "save" })[:2])
+		home(t, w, "sha256:old")
+	})
+}
