@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -61,7 +62,7 @@ func spread(all []point) []point {
 type scenario struct {
 	name    string
 	flags   []string
-	faultAt int     // the fault is switched on in gray when the route is patched the n-th time; 0: never
+	faultAt int     // the fault is switched on in gray whenever the route gets this weight; 0: never
 	before  []int   // exit codes of runs that come first, undisturbed
 	code    int     // exit code of the undisturbed run
 	version string  // that production ends on
@@ -70,8 +71,8 @@ type scenario struct {
 
 var scenarios = []scenario{
 	{name: "clean", flags: quickly(image("v2")), code: 0, version: "v2"},
-	{name: "anomaly at a middle weight", flags: quickly(image("v2"), "--step-duration=20s"), faultAt: 1, code: 1, version: "v1", few: []point{{16, killedAfter}}},
-	{name: "anomaly at 100", flags: quickly(image("v2"), "--step-duration=20s"), faultAt: 2, code: 1, version: "v1"},
+	{name: "anomaly at a middle weight", flags: quickly(image("v2"), "--step-duration=20s"), faultAt: 20, code: 1, version: "v1", few: []point{{16, killedAfter}}},
+	{name: "anomaly at 100", flags: quickly(image("v2"), "--step-duration=20s"), faultAt: 100, code: 1, version: "v1"},
 	{name: "production never gets ready", flags: quickly(image("v2"), `--production-env=APP_FAULTS={"neverReady":true}`, "--pod-timeout=20s"), code: 1, version: "v1"},
 	{name: "an account fails", flags: quickly(image("v2"), "--gray-env=APP_FAULTS="+badAccount, "--config=testdata/account.yaml"), code: 1, version: "v1"},
 	{name: "a held image", flags: quickly(image("v2"), "--gray-env=APP_FAULTS="+badAccount, "--config=testdata/account.yaml"), before: []int{1}, code: 3, version: "v1"},
@@ -119,9 +120,8 @@ type attempt struct {
 	flag   string
 	load   *Load
 
-	mu      sync.Mutex
-	patches int
-	broken  []string
+	mu     sync.Mutex
+	broken []string
 }
 
 func newAttempt(t *testing.T, sc scenario) *attempt {
@@ -148,7 +148,6 @@ func newAttempt(t *testing.T, sc scenario) *attempt {
 // run runs the tool to its end.
 func (a *attempt) run() int {
 	a.t.Helper()
-	a.patches = 0
 	code, output, err := a.RunTool(a.t.Context(), a.t.TempDir(), "run", append(slices.Clone(a.sc.flags), a.flag)...)
 	require.NoError(a.t, err, output)
 	a.t.Log(output)
@@ -167,15 +166,21 @@ func (a *attempt) wrote(c Call) {
 	if unproven := a.unproven(); unproven != "" {
 		a.broken = append(a.broken, c.String()+": "+unproven)
 	}
-	if c.Method != http.MethodPatch || !strings.HasSuffix(c.Path, "/httproutes/web") {
+	if a.sc.faultAt == 0 || c.Method != http.MethodPatch || !strings.HasSuffix(c.Path, "/httproutes/web") {
 		return
 	}
-	a.patches++
-	if a.patches == a.sc.faultAt {
-		if err := a.Fault(ctx, GraySelector, 0, `{"errorShare":1,"onlyMode":"gray"}`); err != nil {
-			a.broken = append(a.broken, "switch the fault on: "+err.Error())
-		}
+	if err := a.failAt(ctx); err != nil {
+		a.broken = append(a.broken, "switch the fault on: "+err.Error())
 	}
+}
+
+// failAt switches gray's fault on where the route has the scenario's weight now.
+func (a *attempt) failAt(ctx context.Context) error {
+	route, err := a.Dynamic.Resource(httpRoutes).Namespace(a.Namespace).Get(ctx, "web", metav1.GetOptions{})
+	if err != nil || weightOf(route) != a.sc.faultAt {
+		return err
+	}
+	return a.Fault(ctx, GraySelector, 0, `{"errorShare":1,"onlyMode":"gray"}`)
 }
 
 // unproven names a gray pod that is ready without its proof.
