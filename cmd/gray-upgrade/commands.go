@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,6 +89,7 @@ func (s *session) plan(ctx context.Context) int {
 	for _, text := range story.Warnings {
 		s.host.Warn(text)
 	}
+	s.outputs(story, "")
 	return exitDone
 }
 
@@ -108,12 +110,26 @@ func afterwards(ctx context.Context, w world) int {
 		fmt.Fprintln(w.Stdout, "nothing to close: no upgrade of this job is unfinished")
 		return exitDone
 	}
-	s, code := begin(nil, w, nil, parseTarget)
-	if s == nil {
+	s := newSession(w)
+	s.after = true
+	if code, over := s.begin(nil, nil, parseLeft); over {
 		return code
 	}
-	s.after = true
 	return s.close(ctx)
+}
+
+// parseLeft reads what the post step needs. The config file may be gone with the workspace by now: what the inputs say is
+// enough to close.
+func parseLeft(file []byte, name string, inputs []config.Input, getenv func(string) string) (config.Config, error) {
+	c, err := parseTarget(file, name, inputs, getenv)
+	if err == nil {
+		return c, nil
+	}
+	inputs = slices.DeleteFunc(slices.Clone(inputs), func(in config.Input) bool { return in.Key == "config" })
+	if c, without := parseTarget(nil, "", inputs, getenv); without == nil {
+		return c, nil
+	}
+	return c, err
 }
 
 func (s *session) close(ctx context.Context) int {
@@ -136,7 +152,7 @@ func (s *session) close(ctx context.Context) int {
 func (s *session) takesOver(ctx context.Context, lease *state.Lease) bool {
 	_, holder, err := lease.Load(ctx)
 	if err != nil || holder == nil {
-		return s.host.TakesOver("")
+		return !s.after && s.host.TakesOver("")
 	}
 	if s.after && holder.Run != s.host.Identity().Run && !strings.HasPrefix(holder.Run, ci.WatchdogRun) {
 		return false
@@ -155,7 +171,7 @@ func (s *session) notClosed(err error) int {
 	if s.config.Namespace != "" {
 		f.Next += " --namespace " + s.config.Namespace
 	}
-	f.Next += " --service " + s.config.Service
+	f.Next += " --service " + cmp.Or(s.config.Service, "SERVICE")
 	if f.Fault == plan.FaultInput && !s.after && !denied(err) {
 		return s.end(f, plan.Invalid)
 	}
@@ -225,20 +241,32 @@ type session struct {
 	after  bool // the post step of the job that left work behind
 }
 
-// begin reads the inputs of a command and tells all their faults at once. A nil session means that the command is over,
-// with this exit code.
-func begin(args []string, w world, own []extra, parse func([]byte, string, []config.Input, func(string) string) (config.Config, error)) (*session, int) {
+// begin is session.begin of a new session; nil where the command is over, with this exit code.
+func begin(args []string, w world, own []extra, parse parser) (*session, int) {
 	s := newSession(w)
+	if code, over := s.begin(args, own, parse); over {
+		return nil, code
+	}
+	return s, exitDone
+}
+
+// parser makes a config of the file and the inputs.
+type parser func(file []byte, name string, inputs []config.Input, getenv func(string) string) (config.Config, error)
+
+// begin reads the inputs of a command and tells all their faults at once. The command is over where help was asked for, or
+// something is wrong.
+func (s *session) begin(args []string, own []extra, parse parser) (code int, over bool) {
+	w := s.world
 	read := readFlags(args, own)
 	if read.help {
 		fmt.Fprint(w.Stdout, help)
-		return nil, exitDone
+		return exitDone, true
 	}
 	inputs := append(s.host.Inputs(config.Keys), read.inputs...)
 	file, name := readConfig(w, inputs)
 	c, err := parse(file, name, inputs, w.Getenv)
 	if err = read.wrong(err); err != nil {
-		return nil, s.refuse(plan.Failf(plan.FaultInput, "", "%w", err))
+		return s.refuse(plan.Failf(plan.FaultInput, "", "%w", err)), true
 	}
 	s.config = c
 	for _, secret := range c.Secrets() {
@@ -247,7 +275,7 @@ func begin(args []string, w world, own []extra, parse func([]byte, string, []con
 	for _, text := range misspelt(w.Environ()) {
 		s.host.Warn(text)
 	}
-	return s, exitDone
+	return exitDone, false
 }
 
 func newSession(w world) *session {
@@ -301,6 +329,9 @@ func readConfig(w world, inputs []config.Input) (file []byte, name string) {
 
 // refuse tells of an error that ended the command before the engine began, and returns the exit code.
 func (s *session) refuse(err error) int {
+	if s.after {
+		return s.notClosed(err)
+	}
 	f := s.failure(err)
 	return s.end(f, unbegun(f.Fault))
 }
@@ -338,6 +369,8 @@ func (s *session) failure(err error) *plan.Failure {
 	case errors.Is(err, context.Canceled):
 		f.Fault, f.What = plan.FaultInterrupted, "the job was cancelled"
 	}
+	hide := s.config.Hider().Replace
+	f.What, f.Where, f.Next = hide(f.What), hide(f.Where), hide(f.Next)
 	switch {
 	case f.Next != "":
 	case f.Fault == plan.FaultInput:
@@ -368,19 +401,27 @@ func (s *session) finish(story plan.Story) {
 		s.log.Warn("write the summary", "error", err)
 	}
 	reason := ""
-	last := ""
 	if story.Failure != nil {
 		s.host.Fail(story.Failure)
 		reason = ci.Line(string(story.Failure.Fault)+": "+story.Failure.What, maxReason)
 	} else {
 		s.host.Print(report.Text(story))
 	}
+	s.outputs(story, reason)
+}
+
+// outputs are what later steps of the job read. An image is there to be committed: one that production does not run is none.
+func (s *session) outputs(story plan.Story, reason string) {
+	last, image := "", ""
 	if n := len(story.Entries); n > 0 {
 		last = story.Entries[n-1].Step.String()
 	}
+	if story.Outcome == plan.Promoted || story.Outcome == plan.Unchanged {
+		image = story.To
+	}
 	for _, o := range [][2]string{
 		{"outcome", string(story.Outcome)}, {"reason", reason}, {"last-step", last},
-		{"upgrade-id", story.UpgradeID}, {"image", story.To}, {"evidence", story.Evidence},
+		{"upgrade-id", story.UpgradeID}, {"image", image}, {"evidence", story.Evidence},
 	} {
 		if err := s.host.Output(o[0], o[1]); err != nil {
 			s.log.Warn("write an output", "output", o[0], "error", err)

@@ -217,7 +217,7 @@ func newWatcher(cl clients, c config.Config, target plan.Target, sides *cluster.
 	}
 	return watcher{production: production, observed: observe.New(observe.Options{
 		Kube: cl.kube, Metrics: cl.kube.Discovery().RESTClient(), Target: target, Limits: c.Limits, Traffic: traffic(c, route),
-		Probe: probe, Selectors: selectors(sides), Renews: sides.Renews, Record: evidence.Record, Log: log,
+		Probe: probe, Selectors: selectors(sides), Renews: sides.Renews, Hide: c.Hider().Replace, Record: evidence.Record, Log: log,
 	})}
 }
 
@@ -269,10 +269,10 @@ func (a *app) openEvidence(c config.Config) (*report.Evidence, error) {
 	if c.Evidence == "" {
 		return report.NewEvidence(discard{}, nil, time.Now), nil
 	}
-	if err := os.MkdirAll(c.Evidence, 0o750); err != nil {
+	if err := os.MkdirAll(c.Evidence, evidenceFolder); err != nil {
 		return nil, plan.Failf(plan.FaultInput, "", "evidence: make the folder %s: %w", c.Evidence, err)
 	}
-	f, err := os.Create(filepath.Join(c.Evidence, "evidence.jsonl"))
+	f, err := os.OpenFile(filepath.Join(c.Evidence, "evidence.jsonl"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, evidenceFile)
 	if err != nil {
 		return nil, plan.Failf(plan.FaultInput, "", "evidence: %w", err)
 	}

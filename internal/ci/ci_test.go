@@ -105,6 +105,14 @@ func TestWhoIsTakenOver(t *testing.T) {
 		h, _ := host(map[string]string{"GRAY_CI": tc.ci, "GRAY_RUN": tc.run})
 		assert.Equal(t, tc.want, h.TakesOver(tc.holder), name)
 	}
+	gitlab := map[string]string{"GITLAB_CI": "true", "CI_PROJECT_PATH": "shop/web", "CI_JOB_ID": "7"}
+	after, _ := host(gitlab)
+	assert.True(t, after.TakesOver("gitlab/shop/web/7"), "after_script, after its own job")
+	assert.True(t, after.TakesOver("watchdog/shop/web-watchdog-x"))
+	assert.False(t, after.TakesOver("gitlab/shop/web/6"), "after_script, after a job that was refused")
+	gitlab["CI_JOB_MANUAL"] = "true"
+	byHand, _ := host(gitlab)
+	assert.True(t, byHand.TakesOver("gitlab/shop/web/6"), "a person who starts a job to close")
 }
 
 func TestFailOnGitHub(t *testing.T) {
@@ -415,7 +423,13 @@ func TestTektonResults(t *testing.T) {
 	h, _ := host(env)
 	total := 0
 	for key := range shares {
-		require.NoError(t, h.Output(key, strings.Repeat("é", 500)))
+		long := strings.Repeat("é", 500)
+		if key == "image" {
+			require.ErrorContains(t, h.Output(key, long), "the image reference has 1000 bytes, there is room for 320", "a part of a reference is another one")
+			assert.NoFileExists(t, filepath.Join(dir, key))
+			long = strings.Repeat("a", shares[key])
+		}
+		require.NoError(t, h.Output(key, long))
 		total += len(content(t, dir, key))
 	}
 	assert.Less(t, total, 1024, "results share the termination message")

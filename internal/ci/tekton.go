@@ -1,6 +1,7 @@
 package ci
 
 import (
+	"fmt"
 	"os"
 	"strings"
 )
@@ -16,14 +17,24 @@ const WatchdogRun = "watchdog/"
 // the close stands in finally, which also runs after a task that was refused because of another PipelineRun's upgrade: ending
 // that one, while it lives and is well, would do harm to a run that this one has nothing to do with. So there the holder must
 // be of the same PipelineRun (its main task may still be ending while finally begins; the fence keeps it from writing), or a
-// watchdog, which does nothing but the same close. Any other holder is left alone while it lives.
+// watchdog, which does nothing but the same close. Any other holder is left alone while it lives. The same holds for a script that
+// follows every job, as after_script does on GitLab: there the holder must be this very job.
 func (h *Host) TakesOver(holder string) bool {
-	if h.Name != "tekton" {
+	switch {
+	case h.Name != "tekton" && !h.follows():
 		return true
+	case h.follows():
+		return holder == h.Identity().Run || strings.HasPrefix(holder, WatchdogRun)
 	}
 	mine, alone, said := pipelineRun(h.Identity().Run)
 	theirs, _, _ := pipelineRun(holder)
 	return said && (alone || mine == theirs || strings.HasPrefix(holder, WatchdogRun))
+}
+
+// follows says that this runs in a job of a CI system that no person started by hand.
+func (h *Host) follows() bool {
+	env := h.getenv
+	return env("GITLAB_CI") == "true" && env("CI_JOB_MANUAL") != "true" || env("CI") == "woodpecker" || env("DRONE") == "true"
 }
 
 // pipelineRun takes the name of a run apart, tekton/NAMESPACE/PIPELINERUN/TASKRUN/RETRY. It returns the PipelineRun with its
@@ -52,6 +63,9 @@ func (t tekton) output(key, value string) error {
 	path := t.getenv("GRAY_RESULT_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_")))
 	if path == "" {
 		return nil
+	}
+	if key == "image" && len(value) > shares[key] {
+		return fmt.Errorf("the image reference has %d bytes, there is room for %d: it is not written", len(value), shares[key])
 	}
 	return os.WriteFile(path, []byte(cut(value, shares[key])), 0o644) //nolint:gosec // Tekton reads it as another user
 }

@@ -650,7 +650,11 @@ template:
       - {name: web, image: "`+repository+`:`+tag+`", args: ["--listen=:8080"], ports: [{name: http, containerPort: 8080}], readinessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1}}
 `), 0o600))
 	}
-	byManifest := func() *Cluster { return s.tool("", func(c *config.Config) { c.Image, c.Manifest, c.Gray, c.Production = "", file, config.Parameters{}, config.Parameters{} }) }
+	byManifest := func() *Cluster {
+		return s.tool("", func(c *config.Config) {
+			c.Image, c.Manifest, c.Gray, c.Production = "", file, config.Parameters{}, config.Parameters{}
+		})
+	}
 
 	write("", "v1")
 	same := byManifest()

@@ -114,7 +114,7 @@ var Keys = []Key{
 	{Name: "pod-access", Type: "port-forward or direct", Default: "port-forward", set: (*parser).podAccess,
 		Description: "Way to gray's and the gateway's pods. direct: by their IP addresses, for a runner that reaches them; no network policy and no mesh may stand between."},
 	{Name: "kubeconfig", Type: "file", set: text(func(c *Config) *string { return &c.Kubeconfig }, printable),
-		Description: "Kubeconfig. Default: KUBECONFIG, the pod's ServiceAccount, or ~/.kube/config."},
+		Description: "Kubeconfig. Default: KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount, what is there first."},
 	{Name: "context", Type: "name", set: text(func(c *Config) *string { return &c.Context }, printable),
 		Description: "Context of the kubeconfig. Default: its current one."},
 	{Name: "config", Type: "file", NotInFile: true, set: func(*parser, value) {},

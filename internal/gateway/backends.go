@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -32,12 +33,16 @@ func rulesOf(u *unstructured.Unstructured) ([]rule, error) {
 	}
 	noted := notedServices(u)
 	var rules []rule
+	same := map[string]int{} // rules of equal matches are told apart by their order
 	for i, item := range list {
 		fields, ok := item.(map[string]any)
 		if !ok {
 			return nil, fmt.Errorf("read rule %d of %s: not an object", i, where(u))
 		}
 		r := rule{index: i, key: keyOf(fields["matches"]), where: where(u), noted: noted}
+		if same[r.key]++; same[r.key] > 1 {
+			r.key += "-" + strconv.Itoa(same[r.key])
+		}
 		refs, _, err := unstructured.NestedSlice(fields, "backendRefs")
 		if err != nil {
 			return nil, fmt.Errorf("read the backends of rule %d of %s: %w", i, where(u), err)

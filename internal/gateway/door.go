@@ -36,12 +36,24 @@ func (h *HTTPRoute) Door(ctx context.Context) (Door, error) {
 	if err != nil {
 		return d, nil //nolint:nilerr // no match can be met by a plain GET: whether a path is led there is not known
 	}
-	d.Any = config.Check{Name: "route", Method: p.method, Path: p.url, Headers: map[string]string{}}
-	for name := range p.header {
-		d.Any.Headers[name] = p.header.Get(name)
+	base := basePath(d.URL)
+	if path, under := strings.CutPrefix(p.url, base); under {
+		d.Any = config.Check{Name: "route", Method: p.method, Path: path, Headers: map[string]string{}}
+		for name := range p.header {
+			d.Any.Headers[name] = p.header.Get(name)
+		}
 	}
-	d.Leads = func(path string) bool { return h.splitter.leadsTo(route, path) }
+	d.Leads = func(path string) bool { return h.splitter.leadsTo(route, base+path) }
 	return d, nil
+}
+
+// basePath is what the user's URL puts before every path.
+func basePath(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(u.Path, "/")
 }
 
 // way is the door without what may be asked there.

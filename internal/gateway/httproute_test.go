@@ -258,6 +258,23 @@ spec:
 	assert.Equal(t, base.Object, apply(t, u, p).Object)
 }
 
+// TestTwoRulesOfEqualMatches get back each its own weights.
+func TestTwoRulesOfEqualMatches(t *testing.T) {
+	base := load(t, []byte(`
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop, namespace: shop, resourceVersion: "1"}
+spec:
+  rules:
+    - matches: [{path: {type: PathPrefix, value: /}}]
+      backendRefs: [{name: web, port: 80, weight: 7}]
+    - matches: [{path: {type: PathPrefix, value: /}}]
+      backendRefs: [{name: web, port: 80}]
+`))
+	u, _ := set(t, base, 20)
+	assert.Equal(t, base.Object, unset(t, u).Object)
+}
+
 func TestOneRuleSplitTwiceIsRefused(t *testing.T) {
 	other := splitter{target: plan.Target{Namespace: "shop", Service: "other"}}
 	u := loadFile(t, "two-backends.in.yaml")

@@ -20,7 +20,11 @@ func (h *HTTPRoute) AddObjects(ctx context.Context, all plan.Objects) error {
 		if err != nil {
 			return fmt.Errorf("read HTTPRoute %s/%s: %w", h.o.Target.Namespace, name, err)
 		}
-		if err := all.Add("HTTPRoute", name, u.GetLabels(), u.GetAnnotations(), u.Object["spec"]); err != nil {
+		spec := u.Object["spec"]
+		if name == h.accountName() {
+			spec = nil // it holds the token
+		}
+		if err := all.Add("HTTPRoute", name, u.GetLabels(), u.GetAnnotations(), spec); err != nil {
 			return err
 		}
 	}

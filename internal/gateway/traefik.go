@@ -71,9 +71,10 @@ func traefikNames(t plan.Target, parents []parent) func(string) (plan.Side, stri
 }
 
 // traefikPast knows production's Service behind any HTTPRoute, of any namespace, and behind an Ingress
-// (NS-SERVICE-PORT@kubernetes). An IngressRoute's name does not tell its Service.
+// (NS-SERVICE-PORT@kubernetes, where PORT is a number or a name; one with a dash cannot be told from a longer Service's). An
+// IngressRoute's name does not tell its Service.
 func traefikPast(t plan.Target) func(string) bool {
-	label := regexp.MustCompile(fmt.Sprintf(`^(?:.+-svc-%[1]s-%[2]s-[0-9]+@kubernetesgateway|%[1]s-%[2]s-[0-9]+@kubernetes)$`,
+	label := regexp.MustCompile(fmt.Sprintf(`^(?:.+-svc-%[1]s-%[2]s-[0-9]+@kubernetesgateway|%[1]s-%[2]s-(?:[0-9]+|[a-z][a-z0-9]*)@kubernetes)$`,
 		regexp.QuoteMeta(t.Namespace), regexp.QuoteMeta(t.Service)))
 	return label.MatchString
 }

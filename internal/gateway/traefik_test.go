@@ -79,3 +79,15 @@ func FuzzRelevant(f *testing.F) {
 		}
 	})
 }
+
+// TestPastKnowsAnIngress by the number of its port or its name, and takes no other Service for production's.
+func TestPastKnowsAnIngress(t *testing.T) {
+	leads := traefikPast(plan.Target{Namespace: "shop", Service: "cart"})
+	for label, want := range map[string]bool{
+		"shop-cart-80@kubernetes": true, "shop-cart-http@kubernetes": true,
+		"shop-cart-admin-80@kubernetes": false, "shop-cart-admin-http@kubernetes": false, "shed-cart-80@kubernetes": false,
+		"httproute-other-x-gw-a-b-ep-web-0-3f-svc-shop-cart-0@kubernetesgateway": true,
+	} {
+		assert.Equal(t, want, leads(label), label)
+	}
+}

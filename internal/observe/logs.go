@@ -93,7 +93,8 @@ func choose(trial, ref [][]stream, limit int) []stream {
 	return append(mine, theirs...)
 }
 
-// streams returns the logs of a side, one entry a pod, in a stable order: pods that are followed first, then by name.
+// streams returns the logs of a side, one entry a pod, in a stable order: pods that are followed first, then by name. What a
+// sidecar writes blames nobody, so it is not read.
 func (s *side) streams(followed map[stream]context.CancelFunc) [][]stream {
 	var old, fresh [][]stream
 	byName := func(a, b string) int { return strings.Compare(s.pods[a].name+a, s.pods[b].name+b) }
@@ -191,10 +192,11 @@ func (w *Watch) closed(key stream) {
 // line takes one line of a log. A side on trial is heard only while it carries users, and a pod of it only since it
 // serves: what it writes when it starts is no anomaly.
 func (w *Watch) line(key stream, text string) {
-	template, isError := Template(text)
-	if !isError {
+	if _, isError := Template(text); !isError {
 		return
 	}
+	text = w.Hide(text) // half of a secret could not be found any more
+	template, _ := Template(text)
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()

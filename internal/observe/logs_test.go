@@ -38,6 +38,37 @@ func TestANewErrorLineIsFoundAtOnce(t *testing.T) {
 	})
 }
 
+// TestASecretIsHiddenBeforeALineIsCut: half of one could not be found afterwards.
+func TestASecretIsHiddenBeforeALineIsCut(t *testing.T) {
+	secret := strings.Repeat("s3cr3t-", 40)
+	hide := func(o *Options) { o.Hide = strings.NewReplacer(secret, "***").Replace }
+	story(t, hide, func(t *testing.T, s *scene) {
+		s.Begin(plan.Gray, 5)
+		time.Sleep(10*time.Second + time.Millisecond)
+		s.api.thrice("cart-gray-2/app", `{"level":"ERROR","msg":"the payment backend does not take our token","token":"`+secret+`"}`)
+		f, found := s.next(time.Second)
+		require.True(t, found)
+		assert.Contains(t, f.Checks[0].Why, "***")
+		told := fmt.Sprint(f, s.Sample(), s.recorded("sample"), s.recorded("finding"))
+		assert.NotContains(t, told, "s3cr3t")
+	})
+}
+
+// TestWhatASidecarWritesBlamesNobody, as its end does.
+func TestWhatASidecarWritesBlamesNobody(t *testing.T) {
+	sidecars := func(o *Options) {
+		o.Renews = func(_ *corev1.PodSpec, container string) bool { return container != "app" }
+	}
+	story(t, sidecars, func(t *testing.T, s *scene) {
+		s.Begin(plan.Gray, 5)
+		time.Sleep(10*time.Second + time.Millisecond)
+		s.api.thrice("cart-gray-2/app", fmt.Sprintf(refused, 1))
+		_, found := s.next(2 * time.Second)
+		assert.False(t, found)
+		assert.Empty(t, s.Sample().OnTrial.Logs)
+	})
+}
+
 func TestErrorsThatProductionWritesAreNoNews(t *testing.T) {
 	story(t, nil, func(t *testing.T, s *scene) {
 		s.Begin(plan.Gray, 5)

@@ -29,6 +29,8 @@ type Options struct {
 	Selectors func(ctx context.Context) (gray, production labels.Selector, err error)
 	// Renews says whether a container runs what is upgraded: the end of another one is not the image's fault. nil: all do.
 	Renews func(spec *corev1.PodSpec, container string) bool
+	// Hide takes secrets out of a line of a log, before anything of it is cut or kept. nil: there are none.
+	Hide func(line string) string
 	// Metrics is a client of the API server that asks for metrics.k8s.io; nil: CPU and memory are not compared.
 	Metrics rest.Interface
 	// Probe asks the pods on trial again with test accounts and returns checks that are decided: a failure is
@@ -99,6 +101,9 @@ func New(o Options) *Watch {
 	}
 	if o.Renews == nil {
 		o.Renews = func(*corev1.PodSpec, string) bool { return true }
+	}
+	if o.Hide == nil {
+		o.Hide = func(line string) string { return line }
 	}
 	if o.Record == nil {
 		o.Record = func(string, any) {}

@@ -36,7 +36,7 @@ type pod struct {
 	served     bool // was ready at some time
 	going      bool // deleted, evicted or lost: what happens to it now is not the image's fault
 	lost       time.Time
-	containers []string        // that have run
+	containers []string        // that have run, and run what is upgraded
 	ended      map[string]bool // ends of containers that were seen
 }
 
@@ -158,7 +158,7 @@ func (w *Watch) see(s plan.Side, p *corev1.Pod, first bool) {
 		w.take(s, known)
 		w.Record("disrupted", Disrupted{Pod: p.Name, Side: s, Reason: reason})
 	}
-	known.follow(p, time.Now())
+	known.follow(p, time.Now(), w.Renews)
 	for _, r := range known.ends(p) {
 		if first || known.going || len(w.window.restarts[s]) >= keepRestarts {
 			continue
@@ -172,7 +172,7 @@ func (w *Watch) see(s plan.Side, p *corev1.Pod, first bool) {
 
 // follow notes readiness and containers. A pod whose containers are ready but that is not Ready has lost its node or
 // waits for its gate: no fault of the image.
-func (k *pod) follow(p *corev1.Pod, now time.Time) {
+func (k *pod) follow(p *corev1.Pod, now time.Time, renews func(*corev1.PodSpec, string) bool) {
 	k.ready = condition(p, corev1.PodReady) && !k.going
 	k.served = k.served || k.ready
 	switch {
@@ -183,7 +183,7 @@ func (k *pod) follow(p *corev1.Pod, now time.Time) {
 	}
 	k.containers = k.containers[:0]
 	for _, c := range p.Status.ContainerStatuses {
-		if c.ContainerID != "" {
+		if c.ContainerID != "" && renews(&p.Spec, c.Name) {
 			k.containers = append(k.containers, c.Name)
 		}
 	}

@@ -2,7 +2,6 @@ package report
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
 )
 
 // Schema is the version of the evidence's lines, written in the first one.
@@ -18,22 +19,22 @@ const Schema = 1
 // Evidence writes every sample and decision as one line of JSON: {"t": time, "kind": word, "v": value}. The first line
 // is of kind "header" and says which schema the others follow. Secrets become ***. It may be used concurrently.
 type Evidence struct {
-	now     func() time.Time
-	secrets []string
+	now   func() time.Time
+	hide  *strings.Replacer
+	short []string // secrets that are hidden only where they are the whole text
 
 	mu  sync.Mutex
 	w   io.Writer
 	err error
 }
 
-// NewEvidence writes the header to w. A secret is replaced wherever it stands in a text; one shorter than
-// shortSecret only where it is the whole text, because "1" says nothing and stands everywhere.
+// NewEvidence writes the header to w. A secret is replaced wherever it stands in a text, also escaped or in part (config.Hider);
+// one shorter than shortSecret only where it is the whole text, because "1" says nothing and stands everywhere.
 func NewEvidence(w io.Writer, secrets []string, now func() time.Time) *Evidence {
-	secrets = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return s == "" })
-	slices.SortFunc(secrets, func(x, y string) int { // the longer one first: it may hold the other
-		return cmp.Or(cmp.Compare(len(y), len(x)), cmp.Compare(x, y))
-	})
-	e := &Evidence{now: now, secrets: slices.Compact(secrets), w: w}
+	short, long := slices.Clone(secrets), slices.Clone(secrets)
+	short = slices.DeleteFunc(short, func(s string) bool { return s == "" || len(s) >= shortSecret })
+	long = slices.DeleteFunc(long, func(s string) bool { return len(s) < shortSecret })
+	e := &Evidence{now: now, hide: config.Hider(long), short: short, w: w}
 	e.Record("header", map[string]any{"schema": Schema, "tool": "gray-upgrade"})
 	return e
 }
@@ -84,9 +85,6 @@ func marshal(v any) (out []byte, err error) {
 
 // mask goes through the texts in a JSON value, however they are escaped, and takes the secrets out of them.
 func (e *Evidence) mask(value []byte) []byte {
-	if len(e.secrets) == 0 {
-		return value
-	}
 	out := make([]byte, 0, len(value))
 	for len(value) > 0 {
 		begin := bytes.IndexByte(value, '"')
@@ -119,11 +117,9 @@ func (e *Evidence) maskText(quoted []byte) []byte {
 	if err := json.Unmarshal(quoted, &text); err != nil {
 		return []byte(`"***"`) // not seen; and what cannot be looked through is not written
 	}
-	masked := text
-	for _, secret := range e.secrets {
-		if masked == secret || len(secret) >= shortSecret {
-			masked = strings.ReplaceAll(masked, secret, "***")
-		}
+	masked := e.hide.Replace(text)
+	if slices.Contains(e.short, text) {
+		masked = "***"
 	}
 	if masked == text {
 		return quoted

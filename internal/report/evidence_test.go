@@ -44,6 +44,8 @@ func TestEvidenceMasksSecrets(t *testing.T) {
 		{"deep", "s3cret", []any{map[string]any{"a": []string{"s3cret"}}}, `[{"a":["***"]}]`},
 		{"short, alone", "1", "1", `"***"`},
 		{"short, inside", "1", "v1", `"v1"`},
+		{"escaped for a URL", "a/b+c=d", "GET /?token=a%2Fb%2Bc%3Dd", `"GET /?token=***"`},
+		{"the password in Basic", "Basic YWxpY2U6U3VwM3JTM2NyZXQh", "login of alice failed: Sup3rS3cret!", `"login of alice failed: ***"`},
 		{"none", "", "text", `"text"`},
 		{"a text like JSON", "s3cret", `{"a":"s3cret"}`, `"{\"a\":\"***\"}"`},
 	}

@@ -1,6 +1,8 @@
 package upgrade
 
 import (
+	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,5 +168,33 @@ func TestAFailureBeatsWhatIsMissing(t *testing.T) {
 		assert.Equal(t, plan.RolledBack, story.Outcome)
 		assert.Len(t, w.record.Holds, 1)
 		home(t, w, "sha256:old")
+	})
+}
+
+// prober is a gateway that learns what it serves from probes, as one without users does.
+type prober struct{ *world }
+
+func (p prober) Confirm(ctx context.Context, percent int) (plan.Share, error) {
+	share, err := p.world.Confirm(ctx, percent)
+	share.Probed = true
+	p.begun = nil
+	return share, err
+}
+
+// TestProbesAreNoEvidence: a window that holds the answers to our own probes begins anew before it is watched.
+func TestProbesAreNoEvidence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.verdict = func(onTrial plan.Side, _ int) []judge.Check {
+			c := judge.Check{Name: judge.NameRequests, Verdict: judge.Pass}
+			if !slices.Contains(w.begun, onTrial) {
+				t.Error("the window holds probes")
+			}
+			return []judge.Check{c}
+		}
+		u := w.upgrade("1")
+		u.Gateway = prober{w}
+		story := u.Run(t.Context())
+		assert.Equal(t, plan.Promoted, story.Outcome, "%+v", story.Failure)
 	})
 }

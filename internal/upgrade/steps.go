@@ -109,6 +109,9 @@ func (r *run) shift(ctx context.Context, s plan.Step) error {
 		return err
 	}
 	r.confirmed(s.Weight, share)
+	if share.Probed && s.Phase != plan.PhaseClose {
+		r.beginWindow(ctx, s) // what our own probes were answered is no evidence of users
+	}
 	return nil
 }
 

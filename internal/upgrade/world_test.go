@@ -56,12 +56,13 @@ type world struct {
 
 	findings chan judge.Finding
 
-	away   bool  // the API server does not answer
-	blind  int   // so many looks at the cluster fail, and nothing else does
-	gone   bool  // gray has no endpoint
-	lost   int32 // gray pods that were ready and are not
-	loseAt int   // the Lease is lost when this weight is written; 0: never
-	taken  bool  // another run took it
+	away   bool        // the API server does not answer
+	blind  int         // so many looks at the cluster fail, and nothing else does
+	gone   bool        // gray has no endpoint
+	begun  []plan.Side // windows, by who was on trial
+	lost   int32       // gray pods that were ready and are not
+	loseAt int         // the Lease is lost when this weight is written; 0: never
+	taken  bool        // another run took it
 	lose   context.CancelCauseFunc
 }
 
@@ -309,6 +310,7 @@ func (w *world) Watch(ctx context.Context) <-chan judge.Finding {
 
 func (w *world) Begin(onTrial plan.Side, weight int) {
 	w.onTrial = onTrial
+	w.begun = append(w.begun, onTrial)
 	if weight != w.findAt {
 		return
 	}

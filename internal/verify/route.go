@@ -18,7 +18,7 @@ const routeAgain = 250 * time.Millisecond
 
 // anyAnswer is what is sent through the gateway where no check for gray may be: only the side that answers counts.
 func (p RouteProbe) anyAnswer() trial {
-	if p.Any.Path == "" {
+	if p.Any.Name == "" {
 		return trial{check: config.Check{Name: "route", Path: "/"}}
 	}
 	return trial{check: p.Any}
@@ -50,7 +50,10 @@ func (v *Verifier) Route(ctx context.Context) ([]plan.Proof, error) {
 	if trials = probe.led(trials); len(trials) == 0 {
 		trials, door.anybody = []trial{probe.anyAnswer()}, true
 	}
-	production := door.without(ctx, trials[0])
+	production, err := door.without(ctx, trials[0])
+	if err != nil {
+		return nil, err
+	}
 	deadline := time.Now().Add(v.routeWait)
 	var proofs []plan.Proof
 	var lines []string
@@ -136,30 +139,38 @@ func (d door) fromGray(a answer, production string) (want, got string) {
 // ownHeader says whether the side header is ours, on gray's answers alone.
 func (d door) ownHeader() bool { return strings.EqualFold(d.SideHeader, plan.SideHeader) }
 
-// without asks without the token and returns what the side header says; "" also where there is no answer.
-func (d door) without(ctx context.Context, t trial) string {
-	a, _, err := d.sendWith(ctx, t, "")
-	if err != nil {
-		return ""
-	}
-	return a.header.Get(d.SideHeader)
+// without asks without the token and returns what the side header says: without it, an answer of gray could not be told.
+func (d door) without(ctx context.Context, t trial) (string, error) {
+	a, err := d.unmarked(ctx, t)
+	return a.header.Get(d.SideHeader), err
 }
 
-// closed makes sure that gray is not reached without the token: one request that was lost says nothing.
+// closed makes sure that gray is not reached without the token.
 func (d door) closed(ctx context.Context, t trial) error {
-	deadline := time.Now().Add(d.routeWait)
-	a, _, err := d.sendWith(ctx, t, "")
-	for err != nil && ctx.Err() == nil && time.Now().Before(deadline) {
-		time.Sleep(routeAgain)
-		a, _, err = d.sendWith(ctx, t, "")
-	}
+	a, err := d.unmarked(ctx, t)
 	if err != nil {
-		return plan.Failf(plan.FaultInfrastructure, "", "the route does not answer without the token of the account route: %s", d.mask.text(err.Error()))
+		return err
 	}
 	if d.ownHeader() && a.header.Get(d.SideHeader) == string(plan.Gray) {
 		return plan.Failf(plan.FaultInfrastructure, "", "a request without the token of the account route reached gray (status %d), which has no users yet", a.status)
 	}
 	return nil
+}
+
+// unmarked asks without the token until there is an answer: one request that was lost says nothing.
+func (d door) unmarked(ctx context.Context, t trial) (answer, error) {
+	for deadline := time.Now().Add(d.routeWait); ; {
+		a, _, err := d.sendWith(ctx, t, "")
+		switch {
+		case err == nil:
+			return a, nil
+		case ctx.Err() != nil:
+			return answer{}, ctx.Err()
+		case !time.Now().Before(deadline):
+			return answer{}, plan.Failf(plan.FaultInfrastructure, "", "the route does not answer without the token of the account route: %s", d.mask.text(err.Error()))
+		}
+		time.Sleep(routeAgain)
+	}
 }
 
 func (d door) sendWith(ctx context.Context, t trial, token string) (answer, state, error) {

@@ -213,3 +213,22 @@ func TestProbeTakesTurns(t *testing.T) {
 		assert.Equal(t, 4, n, uid)
 	}
 }
+
+// TestTheUsersSideHeaderIsComparedWithAnAnswer: a request that was lost says nothing of production's value.
+func TestTheUsersSideHeaderIsComparedWithAnAnswer(t *testing.T) {
+	var asked atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 1 {
+			panic(http.ErrAbortHandler)
+		}
+		proxy(1, answers(204, ""), alike).ServeHTTP(w, r) // production answers, whatever is asked
+	}))
+	defer s.Close()
+	v := newWorld(t).verifier(both)
+	v.Options.SideHeader = "X-Version"
+	v.Options.Route = func(context.Context) (RouteProbe, error) {
+		return RouteProbe{URL: s.URL, Host: "shop.example.com", Header: "X-Token", Token: "t0ken", Client: s.Client()}, nil
+	}
+	_, err := v.Route(t.Context())
+	assert.ErrorContains(t, err, "header X-Version with another value than production's")
+}
