@@ -54,7 +54,7 @@ demo: $(BUILD)/bin/cluster ## upgrade a real service under load, then throw a ba
 crash: $(BUILD)/bin/cluster ## kill the tool at each of its writes, break the API server; POINTS=40: only so many kills in each scenario
 	$(GO) mod download
 	env -u KUBECONFIG $(BUILD)/bin/cluster run -- env GOPROXY=off CRASH=all POINTS=$(POINTS) \
-		$(GO) test -tags crash -count=1 -v -run "TestKilledAtEveryWrite|TestFaultyAPIServer|TestEachCall|TestAnAPIServer|TestWatchdogAndRerun|TestABudget|TestAQuota" -parallel 6 -timeout 8h ./internal/e2e
+		$(GO) test -tags crash -count=1 -v -run "TestKilledAtEveryWrite|TestFaultyAPIServer|TestEachCall|TestAnAPIServer|TestWatchdog|TestTwoRuns|TestABudget|TestAQuota|TestTheService|TestNodeStops" -parallel 6 -timeout 8h ./internal/e2e
 
 lint: lint-go lint-ci ## code, workflows, action and Tekton files
 

@@ -8,6 +8,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
@@ -31,7 +32,22 @@ func (c *Cluster) Observe(ctx context.Context) (plan.Observed, error) {
 	o := c.observed(production, gray, scaler)
 	o.Touched = o.Touched || len(left) > 0
 	c.compare(&o, production)
-	return o, nil
+	if o.Production.Exists && o.Production.Ready+o.Production.Old == 0 {
+		o.Production.Unserved, err = c.unserved(ctx)
+	}
+	return o, err
+}
+
+// unserved says that production's Service is not there, which is why none of its pods serves.
+func (c *Cluster) unserved(ctx context.Context) (bool, error) {
+	_, err := c.kube.CoreV1().Services(c.target.Namespace).Get(ctx, c.target.Service, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read Service %s/%s: %w", c.target.Namespace, c.target.Service, err)
+	}
+	return false, nil
 }
 
 // observed is the pure part of Observe.

@@ -14,8 +14,9 @@ import (
 var tally counts
 
 type counts struct {
-	mu   sync.Mutex
-	rows map[string]*row
+	mu          sync.Mutex
+	rows        map[string]*row
+	tried, held int // kill points
 }
 
 // row is one kind of disturbance.
@@ -37,6 +38,16 @@ func (c *counts) add(what string, injected int, ended string) {
 	}
 	r.injected += injected
 	r.ended[ended]++
+}
+
+// killed counts a kill point, and whether it ended as it must.
+func (c *counts) killed(held bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tried++
+	if held {
+		c.held++
+	}
 }
 
 // table is Markdown.
@@ -81,14 +92,23 @@ The decision of a close (` + "`" + `internal/plan/close.go` + "`" + `) is checke
 engine is ended at every write in memory; both run within seconds in ` + "`" + `go test ./internal/plan ./internal/upgrade` + "`" + `.
 `
 
-// TestMain writes the tally down when all tests of make crash passed.
+// TestMain writes the tally down when all tests of make crash passed, and prints last how many kill points held.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if code == 0 && os.Getenv("CRASH") == "all" {
-		if err := os.WriteFile(reliability, []byte(foreword+tally.table()+afterword), 0o600); err != nil {
+	if os.Getenv("CRASH") == "all" {
+		code = max(code, report(code == 0))
+	}
+	os.Exit(code)
+}
+
+func report(passed bool) (code int) {
+	points := fmt.Sprintf("Kill points that ended as they must: %d / %d\n", tally.held, tally.tried)
+	if passed {
+		if err := os.WriteFile(reliability, []byte(foreword+tally.table()+"\n"+points+afterword), 0o600); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
 	}
-	os.Exit(code)
+	fmt.Print(points)
+	return code
 }

@@ -4,8 +4,12 @@ package e2e
 
 import (
 	"net/http"
+	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -121,4 +125,70 @@ func TestAQuotaThatRefusesGrayPods(t *testing.T) {
 	}
 	require.NoError(t, quotas.Delete(t.Context(), "full", metav1.DeleteOptions{}))
 	atHome(t, s, before, "v1")
+}
+
+// TestTheServiceIsDeleted while it has users: they go to gray, and home when it is there again.
+func TestTheServiceIsDeleted(t *testing.T) {
+	t.Parallel()
+	s, before := shopFor(t, Options{Replicas: 1})
+	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=2m")...)
+	services := s.Kube.CoreV1().Services(s.Namespace)
+	web, err := services.Get(t.Context(), "web", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.NoError(t, services.Delete(t.Context(), "web", metav1.DeleteOptions{}))
+	reaches(t, tool, "production's Service is gone, and gray has its users: apply it again")
+	web.ResourceVersion, web.UID = "", ""
+	_, err = services.Create(t.Context(), web, metav1.CreateOptions{})
+	require.NoError(t, err)
+	code, err := tool.Wait()
+	require.NoError(t, err)
+	assert.Equal(t, 5, code, tool.Output())
+	assert.Contains(t, tool.Output(), "production's Service was deleted by somebody else")
+	atHome(t, s, before, "v1")
+}
+
+// TestNodeStopsAnswering takes the only node away for as long as it takes Kubernetes to notice: it runs alone. Nobody is to
+// blame, and when the node is back users are at home.
+func TestNodeStopsAnswering(t *testing.T) {
+	s, before := shopFor(t, Options{Replicas: 1})
+	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=10m", "--timeout=25m")...)
+	kubelet := kubeletOf(t)
+	require.NoError(t, syscall.Kill(kubelet, syscall.SIGSTOP))
+	goOn := sync.OnceFunc(func() { assert.NoError(t, syscall.Kill(kubelet, syscall.SIGCONT)) })
+	t.Cleanup(goOn)
+	require.Eventually(t, func() bool {
+		pods, err := s.Pods(t.Context(), GraySelector)
+		return err == nil && len(pods) == 1 && slices.ContainsFunc(pods[0].Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status != corev1.ConditionTrue
+		})
+	}, 5*time.Minute, time.Second, "Kubernetes does not notice")
+	time.Sleep(20 * time.Second)
+	goOn()
+	code, err := tool.Wait()
+	require.NoError(t, err)
+	assert.Equal(t, 5, code, tool.Output())
+	_, status, err := s.RunTool(t.Context(), t.TempDir(), "status")
+	require.NoError(t, err)
+	assert.NotContains(t, status, "on hold")
+	atHome(t, s, before, "v1")
+	tally.add("Node does not answer until Kubernetes calls it lost", 1, "closed")
+}
+
+// kubeletOf finds the kubelet of this cluster, which has the tests for a descendant of the same parent.
+func kubeletOf(t *testing.T) int {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	require.NoError(t, err)
+	for _, file := range all {
+		line, err := os.ReadFile(file)
+		words := strings.Split(string(line), "\x00")
+		if err != nil || len(words) < 2 || filepath.Base(words[0]) != "kube" || words[1] != "kubelet" {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		require.NoError(t, err)
+		return pid
+	}
+	t.Fatal("no kubelet")
+	return 0
 }

@@ -37,6 +37,8 @@ func finishForward(o Observed, why Reason, floor int) []Step {
 		return nil
 	}
 	switch {
+	case o.Weight > 0 && o.Production.Unserved:
+		return await(unserved)
 	case o.Weight > 0 && o.Production.Ready < usable(o.Production.Replicas, floor):
 		return await("production has too few ready pods of the new version")
 	case o.Weight > 0:
@@ -44,6 +46,9 @@ func finishForward(o Observed, why Reason, floor int) []Step {
 	}
 	return nil
 }
+
+// unserved is what a person must do who deleted it.
+const unserved = "production's Service is gone, and gray has its users: apply it again"
 
 // leaveForeignAlone: production runs a template that is neither the baseline nor ours. It is never written; users go
 // there once it serves.
@@ -70,6 +75,8 @@ func homeToBaseline(o Observed, _ Reason, floor int) []Step {
 		return await("production is rolling back")
 	case o.Production.Ready >= usable(o.Production.Replicas, floor):
 		return shift(0, "production is usable")
+	case o.Production.Unserved:
+		return await(unserved)
 	case o.Production.Ready == 0:
 		return await("production has no ready pod")
 	}

@@ -103,7 +103,8 @@ type Workload struct {
 	Old      int32    `json:"old,omitempty"`   // ready endpoints of another template (mid-roll)
 	Whole    bool     `json:"whole,omitempty"` // every wanted pod runs Template and is ready, none of another is left
 	Paused   bool     `json:"paused,omitempty"`
-	Unready  int32    `json:"unready,omitempty"` // verified pods whose container with the image is not ready, and that nobody takes away
+	Unserved bool     `json:"unserved,omitempty"` // production: its Service is not there
+	Unready  int32    `json:"unready,omitempty"`  // verified pods whose container with the image is not ready, and that nobody takes away
 }
 
 // Observed is the cluster as seen now: nothing in it is remembered from an earlier act.

@@ -77,6 +77,8 @@ func (r *run) drift(ctx context.Context) *plan.Failure {
 		return r.foreignWeight(weight, wrote)
 	case !o.Production.Exists:
 		return plan.Failf(plan.FaultInfrastructure, "Deployment "+r.Target.Namespace+"/"+r.Target.Deployment, "production's Deployment was deleted by somebody else")
+	case o.Production.Unserved:
+		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.Service, "production's Service was deleted by somebody else")
 	case weight < 100 && weight == wrote && o.Production.Ready+o.Production.Old == 0:
 		return plan.Failf(plan.FaultInfrastructure, "Service "+r.Target.Namespace+"/"+r.Target.Service,
 			"%w, and %d %% of the users are sent there", errProductionDown, 100-weight)

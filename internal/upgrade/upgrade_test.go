@@ -250,6 +250,8 @@ func TestAProductionThatVanishes(t *testing.T) {
 	}{
 		"its pods": {func(p *plan.Workload) { p.Ready = 0 }, "production has no ready endpoint, and 80 % of the users are sent there",
 			plan.Closed, []string{"weight 100", "weight 0"}},
+		"its Service": {func(p *plan.Workload) { p.Ready, p.Unserved = 0, true }, "production's Service was deleted by somebody else",
+			plan.Closed, []string{"weight 100", "weight 0"}},
 		"its Deployment": {func(p *plan.Workload) { *p = plan.Workload{} }, "production's Deployment was deleted by somebody else",
 			plan.Stuck, []string{"weight 100"}},
 	} {
@@ -273,7 +275,7 @@ func TestAProductionThatVanishes(t *testing.T) {
 						time.AfterFunc(40*time.Second, func() {
 							w.mu.Lock()
 							defer w.mu.Unlock()
-							w.production.Ready = w.production.Replicas
+							w.production.Ready, w.production.Unserved = w.production.Replicas, false
 						})
 					case what == "weight 100" && moved.IsZero():
 						moved = time.Now()
