@@ -94,7 +94,8 @@ type Numbers struct {
 	Taken    []string      `json:"taken,omitempty"`    // pods that served and that somebody deleted or evicted in the window
 	Traffic  Traffic       `json:"traffic"`            // difference over the window
 	Restarts []Restart     `json:"restarts,omitempty"`
-	Streams  int           `json:"streams"` // containers whose log was read
+	Streams  int           `json:"streams"`          // containers whose log was read
+	Unread   int           `json:"unread,omitempty"` // containers whose log was not: there are too many
 	Logs     []LogTemplate `json:"logs,omitempty"`
 	LogsCut  int           `json:"logsCut,omitempty"` // error lines whose template found no room in the table
 	Memory   []float64     `json:"memory,omitempty"`  // bytes by pod, last reading

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 )
 
 // restarts fails where more containers ended than allowed, whatever their exit code: a service that ends with 0 while
@@ -96,8 +97,8 @@ func newErrorLogs(s Sample, l Limits, n looks) Check {
 	}
 	fresh := unknownTemplates(s)
 	if len(fresh) == 0 {
-		c.Why = fmt.Sprintf("%s wrote nothing at error level that %s does not (logs of %d containers)",
-			s.OnTrial.Name, s.Reference.Name, s.OnTrial.Streams)
+		c.Why = fmt.Sprintf("%s wrote nothing at error level that %s does not (logs of %s containers)",
+			s.OnTrial.Name, s.Reference.Name, s.OnTrial.logs())
 		return c.decide(0, float64(l.NewErrorLogs))
 	}
 	first := fresh[0]
@@ -121,6 +122,14 @@ func newErrorLogs(s Sample, l Limits, n looks) Check {
 		c.Why = fmt.Sprintf("the logs of %s are not known well enough to say what is new: %s", s.Reference.Name, c.Why)
 	}
 	return c
+}
+
+// logs is of how many containers the log was read.
+func (n Numbers) logs() string {
+	if n.Unread == 0 {
+		return strconv.Itoa(n.Streams)
+	}
+	return fmt.Sprintf("%d of %d", n.Streams, n.Streams+n.Unread)
 }
 
 // strayLines is how many new error lines it takes to blame the image: one may be a dependency that was slow for once.

@@ -465,6 +465,13 @@ func TestWhyTellsWithNumbers(t *testing.T) {
 	assert.Contains(t, check(t, Judge(s, l), "p99").Why, "; 19 of the 20 slow answers it takes to blame the image")
 }
 
+// TestLogsThatAreNotReadAreSaid: nothing is known of what stands in them.
+func TestLogsThatAreNotReadAreSaid(t *testing.T) {
+	s := healthy()
+	s.OnTrial.Streams, s.OnTrial.Unread = 10, 4
+	assert.Contains(t, check(t, Judge(s, Defaults()), "new-error-logs").Why, "(logs of 10 of 14 containers)")
+}
+
 // TestASidecarThatEndsIsNotTheImagesFault: users go home all the same, and nothing is held.
 func TestASidecarThatEndsIsNotTheImagesFault(t *testing.T) {
 	own := Restart{Pod: "g1", Container: "app", Reason: "Error", ExitCode: 2}

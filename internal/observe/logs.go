@@ -118,6 +118,19 @@ func (s *side) streams(followed map[stream]context.CancelFunc) [][]stream {
 	return append(old, fresh...)
 }
 
+// unread counts the containers whose log could be read now and was not at any time since Begin.
+func (s *side) unread() int {
+	n := 0
+	for _, streams := range s.streams(nil) {
+		for _, key := range streams {
+			if !s.read[key] {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // follow reads one log until ctx ends, and again from where it was when the connection breaks.
 func (w *Watch) follow(ctx context.Context, key stream) {
 	var at position

@@ -54,6 +54,17 @@ func TestASecretIsHiddenBeforeALineIsCut(t *testing.T) {
 	})
 }
 
+// TestLogsBeyondTheMostThatAreReadAreCounted as such.
+func TestLogsBeyondTheMostThatAreReadAreCounted(t *testing.T) {
+	s := newSide(plan.Gray)
+	for i := range 3 {
+		uid := fmt.Sprint("uid-", i)
+		s.pods[uid] = &pod{name: fmt.Sprint("cart-gray-", i), containers: []string{"app", "job"}}
+		s.read[stream{side: plan.Gray, uid: uid, pod: s.pods[uid].name, name: "app"}] = true
+	}
+	assert.Equal(t, 3, s.unread())
+}
+
 // TestWhatASidecarWritesBlamesNobody, as its end does.
 func TestWhatASidecarWritesBlamesNobody(t *testing.T) {
 	sidecars := func(o *Options) {

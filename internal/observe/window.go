@@ -238,6 +238,7 @@ func (w *Watch) sample(now time.Time, d, grace time.Duration) judge.Sample {
 	s.OnTrial, s.Reference = w.numbers(trial, from, to), w.numbers(ref, from, to)
 	w.usePast(&s)
 	s.OnTrial.Streams, s.Reference.Streams = len(trial.read), len(ref.read)
+	s.OnTrial.Unread = trial.unread()
 	if ref.read0 {
 		s.Reference.Streams = max(1, s.Reference.Streams) // its templates are remembered for the whole watch
 	}
