@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -71,4 +73,35 @@ func lastBytes(r io.Reader, n int) ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// Lost names gray pods whose node does not answer: every node serves a line of its pods' logs.
+func (c *Cluster) Lost(ctx context.Context) []string {
+	pods, err := c.kube.CoreV1().Pods(c.target.Namespace).List(ctx, metav1.ListOptions{LabelSelector: c.graySelector()})
+	if err != nil {
+		return nil // of whom nothing can be learned nothing is said
+	}
+	silent := make([]bool, len(pods.Items))
+	var asked sync.WaitGroup
+	for i, pod := range pods.Items {
+		asked.Go(func() {
+			container := primary(&pod.Spec, c.config.Image, c.config.Container).Name
+			err := c.lastLine(ctx, pod.Name, container)
+			silent[i] = err != nil && (ctx.Err() != nil || apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err))
+		})
+	}
+	asked.Wait()
+	var lost []string
+	for i, pod := range pods.Items {
+		if silent[i] {
+			lost = append(lost, pod.Name)
+		}
+	}
+	return lost
+}
+
+// lastLine asks a node for the last line of a container's log.
+func (c *Cluster) lastLine(ctx context.Context, pod, container string) error {
+	one := int64(1)
+	return c.kube.CoreV1().Pods(c.target.Namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container, TailLines: &one, LimitBytes: &one}).Do(ctx).Error()
 }

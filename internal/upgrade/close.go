@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
@@ -25,6 +28,7 @@ func (r *run) closeAfter(held context.Context, s plan.Step, err error) error {
 	r.note("closing: %s", f.What)
 	c := &closing{why: why, failure: f, begin: r.foundAt()}
 	stuck := r.goHome(held, c)
+	r.accuse(held, c)
 	r.stopWatch()
 	switch {
 	case stuck != nil:
@@ -71,12 +75,13 @@ func (r *run) regain(lost context.Context, until time.Time, why error) (context.
 // closing is one close under way.
 type closing struct {
 	why      plan.Reason
-	failure  *plan.Failure // nil: an earlier run's work is brought home
-	begin    time.Time     // when what ended the upgrade was found
-	promoted bool          // at the last look with anything left: past the point of no return, so that home is the new version
-	looked   bool
-	saved    bool   // the record says so
-	waits    string // why the last step was taken, or what is waited for
+	failure  *plan.Failure  // nil: an earlier run's work is brought home
+	begin    time.Time      // when what ended the upgrade was found
+	promoted bool           // at the last look with anything left: past the point of no return, so that home is the new version
+	seen     *plan.Observed // at the first look
+	accused  bool           // whether the image is to blame is settled
+	saved    bool           // the record says so
+	waits    string         // why the last step was taken, or what is waited for
 }
 
 // foundAt is when the watch found the anomaly, or now.
@@ -96,20 +101,50 @@ func (r *run) bringHome(held context.Context, why plan.Reason) (promoted bool, e
 	return c.promoted, err
 }
 
-// first puts a failed image on hold, at the first look. Past the point of no return that is written down before users
+// first notes what was seen before anything was written. An anomaly past the point of no return is written down before users
 // move: a run that comes after a kill would else take it for a cancelled one, and finish forward.
 func (r *run) first(ctx context.Context, c *closing, o plan.Observed) {
-	if c.looked {
+	if c.seen != nil {
 		return
 	}
-	c.looked = true
-	if c.failure == nil || c.why != plan.ReasonAnomaly {
-		return
-	}
-	r.hold(o, c.failure)
-	if o.Promoted {
+	c.seen = &o
+	if c.failure != nil && c.why == plan.ReasonAnomaly && o.Promoted {
 		r.saveClosing(ctx)
 	}
+}
+
+// accuse puts a failed image on hold, once. The gateway's errors alone say no more than that nobody answered: so it is with a
+// node that is lost, which Kubernetes notices only after most of a minute. Users are home by then, and its kubelet is asked.
+func (r *run) accuse(ctx context.Context, c *closing) {
+	if c.accused || c.seen == nil || c.failure == nil || c.why != plan.ReasonAnomaly {
+		return
+	}
+	c.accused = true
+	lost := r.lost(ctx, c)
+	if len(lost) == 0 {
+		r.hold(*c.seen, c.failure)
+		return
+	}
+	c.why, c.failure.Fault = plan.ReasonInfrastructure, plan.FaultInfrastructure
+	c.failure.What += fmt.Sprintf("; the node of gray pod %s does not answer, so the image is not blamed", lost[0])
+	r.note("the nodes of these gray pods do not answer: %s", strings.Join(lost, ", "))
+}
+
+// askNodes bounds how long the nodes of gray pods are asked.
+const askNodes = 5 * time.Second
+
+func (r *run) lost(ctx context.Context, c *closing) []string {
+	byGateway := func(check judge.Check) bool { return check.Name == judge.NameErrors || check.Name == judge.NameLatency }
+	if c.seen.Promoted || len(c.failure.Checks) == 0 || !allOf(c.failure.Checks, byGateway) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askNodes)
+	defer cancel()
+	return r.Gray.Lost(ctx)
+}
+
+func allOf(checks []judge.Check, is func(judge.Check) bool) bool {
+	return !slices.ContainsFunc(checks, func(c judge.Check) bool { return !is(c) })
 }
 
 // forward says that home is the new version: production is past the point of no return, still runs it, and nothing is wrong

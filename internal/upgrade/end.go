@@ -23,6 +23,7 @@ func (r *run) saveClosing(ctx context.Context) {
 	if r.closing == nil || r.closing.saved {
 		return
 	}
+	r.accuse(ctx, r.closing)
 	r.record.Closing, r.record.Open, r.record.Step = r.closing.why, true, "closing"
 	r.closing.saved = r.Store.Save(ctx, r.record) == nil
 }

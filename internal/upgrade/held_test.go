@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
@@ -130,4 +131,29 @@ func TestAHoldThatDoesNotMatterIsNotIgnored(t *testing.T) {
 		assert.Empty(t, story.Warnings)
 		assert.Empty(t, w.record.History[0].Reason)
 	})
+}
+
+// TestALostNodeIsNotTheImagesFault: all that was seen of it were errors at the gateway. What gray itself has shown counts.
+func TestALostNodeIsNotTheImagesFault(t *testing.T) {
+	for name, tt := range map[string]struct {
+		signal  string
+		outcome plan.Outcome
+		holds   int
+	}{
+		"errors":   {judge.NameErrors, plan.Closed, 0},
+		"restarts": {judge.NameRestarts, plan.RolledBack, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.findAt, w.lostNodes = 20, []string{"shop-gray-1"}
+				w.finding = judge.Finding{Checks: []judge.Check{{Name: tt.signal, Verdict: judge.Fail, Why: "gray answered 5xx to 61 of 203 requests"}}}
+				story := w.upgrade("1").Run(t.Context())
+				assert.Equal(t, tt.outcome, story.Outcome)
+				assert.Len(t, w.record.Holds, tt.holds)
+				assert.Equal(t, tt.holds == 0, strings.Contains(story.Failure.What, "the node of gray pod shop-gray-1 does not answer"), story.Failure.What)
+				home(t, w, "sha256:old")
+			})
+		})
+	}
 }

@@ -34,6 +34,8 @@ type Gray interface {
 	Ready(ctx context.Context) error
 	// Digest returns the one image digest that all gray pods run.
 	Digest(ctx context.Context) (string, error)
+	// Lost names gray pods whose nodes do not answer now.
+	Lost(ctx context.Context) []string
 	// Delete removes every gray object and returns when the pods are gone.
 	Delete(ctx context.Context) error
 }

@@ -56,14 +56,15 @@ type world struct {
 
 	findings chan judge.Finding
 
-	away   bool        // the API server does not answer
-	blind  int         // so many looks at the cluster fail, and nothing else does
-	gone   bool        // gray has no endpoint
-	begun  []plan.Side // windows, by who was on trial
-	lost   int32       // gray pods that were ready and are not
-	loseAt int         // the Lease is lost when this weight is written; 0: never
-	taken  bool        // another run took it
-	lose   context.CancelCauseFunc
+	away      bool        // the API server does not answer
+	blind     int         // so many looks at the cluster fail, and nothing else does
+	gone      bool        // gray has no endpoint
+	lostNodes []string    // gray pods whose node does not answer
+	begun     []plan.Side // windows, by who was on trial
+	lost      int32       // gray pods that were ready and are not
+	loseAt    int         // the Lease is lost when this weight is written; 0: never
+	taken     bool        // another run took it
+	lose      context.CancelCauseFunc
 }
 
 type died struct{}
@@ -416,6 +417,7 @@ func (g grayPort) Scale(ctx context.Context, n int32) error   { return g.w.Scale
 func (g grayPort) Ready(ctx context.Context) error            { return g.w.Ready(ctx) }
 func (g grayPort) Digest(ctx context.Context) (string, error) { return g.w.Digest(ctx) }
 func (g grayPort) Delete(ctx context.Context) error           { return g.w.Delete(ctx) }
+func (g grayPort) Lost(context.Context) []string              { return g.w.lostNodes }
 
 // guardPort is the watchdog of this world.
 type guardPort struct{ w *world }
