@@ -57,9 +57,7 @@ func (f fault) meets(c Call) bool {
 func faulty(t *testing.T, from string, pick func(Call) *fault) (injected int32, ended string) {
 	t.Helper()
 	s, before := shopFor(t, Options{Replicas: 1})
-	proxy, err := StartProxy(s.Rest)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = proxy.Close() })
+	proxy, flag := proxied(t, s, "")
 	var begun atomic.Bool
 	var count atomic.Int32
 	var lose sync.Map // by number of the write
@@ -82,8 +80,6 @@ func faulty(t *testing.T, from string, pick func(Call) *fault) (injected int32, 
 		}
 		return f.answer()
 	})
-	flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"), "")
-	require.NoError(t, err)
 	tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"), flag)...)
 	require.NoError(t, err)
 	reaches(t, tool, from)
@@ -129,10 +125,8 @@ func TestFaultyAPIServer(t *testing.T) {
 func TestATokenFileIsReadAgain(t *testing.T) {
 	t.Parallel()
 	s, before := shopFor(t, Options{Replicas: 1})
-	proxy, err := StartProxy(s.Rest)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = proxy.Close() })
 	token := filepath.Join(t.TempDir(), "token")
+	proxy, flag := proxied(t, s, token)
 	var valid atomic.Value
 	renew := func(to string) {
 		require.NoError(t, os.WriteFile(token, []byte(to), 0o600))
@@ -145,8 +139,6 @@ func TestATokenFileIsReadAgain(t *testing.T) {
 		}
 		return nil
 	})
-	flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"), token)
-	require.NoError(t, err)
 	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=5s", flag)...)
 	renew("second") // client-go reads the file once a minute: until then the API server knows nobody
 	code, err := tool.Wait()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,13 +121,10 @@ type attempt struct {
 func newAttempt(t *testing.T, sc scenario) *attempt {
 	t.Helper()
 	s, before := shopFor(t, Options{Replicas: 1})
-	proxy, err := StartProxy(s.Rest)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = proxy.Close() })
-	a := &attempt{Shop: s, t: t, sc: sc, before: before, proxy: proxy}
-	a.flag, err = proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"), "")
-	require.NoError(t, err)
+	proxy, flag := proxied(t, s, "")
+	a := &attempt{Shop: s, t: t, sc: sc, before: before, proxy: proxy, flag: flag}
 	if sc.faultAt > 0 {
+		var err error
 		a.load, err = s.StartLoad(t.TempDir(), 20)
 		require.NoError(t, err)
 		t.Cleanup(func() { _, _, _ = a.load.Stop() })

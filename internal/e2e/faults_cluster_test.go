@@ -19,6 +19,18 @@ import (
 // contextOf is the test's context without its end: clean-up runs after it.
 func contextOf(t *testing.T) context.Context { return context.WithoutCancel(t.Context()) }
 
+// proxied puts a proxy between the tool and the API server; flag makes the tool use it. token: "" for the credential of the
+// cluster, or the file with another one.
+func proxied(t *testing.T, s *Shop, token string) (p *Proxy, flag string) {
+	t.Helper()
+	p, err := StartProxy(s.Rest)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = p.Close() })
+	flag, err = p.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"), token)
+	require.NoError(t, err)
+	return p, flag
+}
+
 // failOneGrayPod makes one of three gray pods fail test accounts, as soon as it takes faults.
 func failOneGrayPod(t *testing.T, s *Shop) {
 	t.Helper()

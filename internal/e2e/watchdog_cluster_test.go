@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -127,11 +126,7 @@ func TestWatchdogClosesForARunnerThatIsStopped(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, before := watchedShop(t, Options{Replicas: 1})
-			proxy, err := StartProxy(s.Rest)
-			require.NoError(t, err)
-			t.Cleanup(func() { _ = proxy.Close() })
-			flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"), "")
-			require.NoError(t, err)
+			proxy, flag := proxied(t, s, "")
 			tool := atWeight20(t, s, watched("--step-duration=2m", "--timeout=15m", flag)...)
 			goOn := stop(t, tool, proxy)
 			t.Cleanup(goOn)

@@ -38,11 +38,7 @@ func TestAnAPIServerThatRestarts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, before := shopFor(t, Options{Replicas: 1})
-			proxy, err := StartProxy(s.Rest)
-			require.NoError(t, err)
-			t.Cleanup(func() { _ = proxy.Close() })
-			flag, err := proxy.Kubeconfig(filepath.Join(t.TempDir(), "kubeconfig"), "")
-			require.NoError(t, err)
+			proxy, flag := proxied(t, s, "")
 			tool, err := s.StartTool(t.Context(), t.TempDir(), "run", quickly(image("v2"), "--step-duration=8s", flag)...)
 			require.NoError(t, err)
 			reaches(t, tool, step)
