@@ -62,7 +62,7 @@ func (s *story) run(words string, flags ...string) (code int, output string) {
 	if s.kubeconfig != "" {
 		args = append(args, "--kubeconfig="+s.kubeconfig)
 	}
-	if words == "run" || words == "plan" {
+	if words == "run" || words == "plan" || words == "offline-test run" {
 		args = append(args, "--evidence="+s.t.TempDir())
 	}
 	var out bytes.Buffer
