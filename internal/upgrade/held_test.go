@@ -157,3 +157,26 @@ func TestALostNodeIsNotTheImagesFault(t *testing.T) {
 		})
 	}
 }
+
+// TestPlanTellsWhatARunWouldMeet, and changes nothing, not even the record.
+func TestPlanTellsWhatARunWouldMeet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		u := w.upgrade("1")
+		held := plan.Record{Holds: []plan.Hold{{Digest: "sha256:new", Template: "t1", Image: "shop:v2", Why: "it failed"}}}
+
+		story := u.Plan(t.Context(), held)
+		assert.Equal(t, plan.Planned, story.Outcome)
+		require.Len(t, story.Warnings, 1)
+		assert.Contains(t, story.Warnings[0], "shop:v2 is on hold")
+
+		u.Config.Image = "shop:v2@sha256:new"
+		story = u.Plan(t.Context(), held)
+		assert.Equal(t, plan.Refused, story.Outcome)
+		assert.Contains(t, story.Failure.What, "is on hold since")
+
+		u.Config.Image = "shop:v1@sha256:old"
+		assert.Equal(t, plan.Unchanged, u.Plan(t.Context(), held).Outcome)
+		assert.Zero(t, w.writes)
+	})
+}
