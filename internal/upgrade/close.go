@@ -79,6 +79,7 @@ type closing struct {
 	begin    time.Time      // when what ended the upgrade was found
 	promoted bool           // at the last look with anything left: past the point of no return, so that home is the new version
 	seen     *plan.Observed // at the first look
+	acted    bool           // something was left at some look
 	accused  bool           // whether the image is to blame is settled
 	saved    bool           // the record says so
 	waits    string         // why the last step was taken, or what is waited for
@@ -206,8 +207,10 @@ func (r *run) stepHome(ctx context.Context, c *closing) (home bool, err error) {
 	steps := plan.Close(o, c.why, r.Config.CloseFloor)
 	if len(steps) == 0 {
 		r.home = o.Production.Image
+		c.promoted = c.promoted || !c.acted && r.beyond && c.why != plan.ReasonAnomaly && o.Production.Digest == r.record.Digest
 		return true, nil
 	}
+	c.acted = true
 	c.promoted = forward(o, c.why) // the marks go with the last step
 	c.waits = steps[0].Why
 	if steps[0].Kind == plan.Await && o.Weight > 0 && o.Gray.Ready < o.Gray.Replicas {

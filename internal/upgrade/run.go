@@ -44,6 +44,7 @@ type run struct {
 	guarded  bool          // a watchdog stands by from the first weight on
 	offline  bool          // an offline test: a hold is why it runs
 	tested   string        // how the user's own offline test passed
+	beyond   bool          // this run has marked production as promoted
 	closing  *closing      // nil: on the way forward
 	watching context.CancelFunc
 	watched  sync.WaitGroup

@@ -173,6 +173,13 @@ func (r *run) roll(ctx context.Context) error {
 	return err
 }
 
+// promote marks the point of no return. The mark goes with the last write, whose answer may be lost: this run knows.
+func (r *run) promote(ctx context.Context) error {
+	err := r.Cluster.Promote(ctx, r.record.Digest)
+	r.beyond = r.beyond || err == nil
+	return err
+}
+
 // still makes sure, right before a write that rests on it, that the route says what this run wrote last.
 func (r *run) still(ctx context.Context, weight int) error {
 	now, err := r.Gateway.Weight(ctx)

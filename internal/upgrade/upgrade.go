@@ -230,7 +230,7 @@ func (r *run) do(ctx context.Context, s plan.Step) error {
 	case plan.VerifyProduction:
 		return r.prove(r.Verifier.Production(ctx))
 	case plan.Promote:
-		return r.Cluster.Promote(ctx, r.record.Digest)
+		return r.promote(ctx)
 	case plan.RunTest:
 		return r.runTest(ctx)
 	case plan.RecordPass:

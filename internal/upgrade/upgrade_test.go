@@ -521,3 +521,15 @@ func TestACloseAdmitsGrayPodsThatWereReplaced(t *testing.T) {
 		home(t, w, "sha256:old")
 	})
 }
+
+// TestTheAnswerToTheLastWriteIsLost: nothing is left then that says so, and it is promoted all the same.
+func TestTheAnswerToTheLastWriteIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.mumbles = true
+		story := w.upgrade("1").Run(t.Context())
+		assert.Equal(t, plan.Promoted, story.Outcome, "%+v", story.Failure)
+		assert.Equal(t, plan.Promoted, w.record.History[len(w.record.History)-1].Outcome)
+		home(t, w, "sha256:new")
+	})
+}

@@ -60,6 +60,7 @@ type world struct {
 	blind     int         // so many looks at the cluster fail, and nothing else does
 	gone      bool        // gray has no endpoint
 	lostNodes []string    // gray pods whose node does not answer
+	mumbles   bool        // the answer to the last write is lost
 	begun     []plan.Side // windows, by who was on trial
 	lost      int32       // gray pods that were ready and are not
 	loseAt    int         // the Lease is lost when this weight is written; 0: never
@@ -171,10 +172,14 @@ func (w *world) Promote(ctx context.Context, _ string) error {
 }
 
 func (w *world) Clean(ctx context.Context) error {
-	return w.write(ctx, "clean", func() {
+	err := w.write(ctx, "clean", func() {
 		w.annotated, w.promoted = false, false
 		w.production.Template = plan.Baseline
 	})
+	if w.mumbles {
+		return errors.Join(err, errors.New("EOF"))
+	}
+	return err
 }
 
 func (w *world) Start(ctx context.Context, replicas int32) error {
