@@ -117,7 +117,7 @@ func TestAQuotaThatRefusesGrayPods(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 5, code, tool.Output())
 	for _, want := range []string{"web-gray", "exceeded quota: full"} {
-		assert.True(t, strings.Contains(tool.Output(), want), "%s\n%s", want, tool.Output())
+		assert.Contains(t, tool.Output(), want)
 	}
 	require.NoError(t, quotas.Delete(t.Context(), "full", metav1.DeleteOptions{}))
 	atHome(t, s, before, "v1")

@@ -225,7 +225,7 @@ func TestTheUsersSideHeaderIsComparedWithAnAnswer(t *testing.T) {
 	}))
 	defer s.Close()
 	v := newWorld(t).verifier(both)
-	v.Options.SideHeader = "X-Version"
+	v.SideHeader = "X-Version"
 	v.Options.Route = func(context.Context) (RouteProbe, error) {
 		return RouteProbe{URL: s.URL, Host: "shop.example.com", Header: "X-Token", Token: "t0ken", Client: s.Client()}, nil
 	}
