@@ -89,6 +89,7 @@ func (s *session) plan(ctx context.Context) int {
 	for _, text := range story.Warnings {
 		s.host.Warn(text)
 	}
+	story.UpgradeID = "" // nothing in the cluster carries it
 	s.outputs(story, "")
 	return exitDone
 }

@@ -105,7 +105,7 @@ func TestTheWorldMoves(t *testing.T) {
 	s, before := shopFor(t, Options{Replicas: 1})
 	for _, m := range moves {
 		t.Run(m.name, func(t *testing.T) {
-			tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=2m")...)
+			tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=1m")...)
 			m.make(t, s)
 			code, err := tool.Wait()
 			require.NoError(t, err)

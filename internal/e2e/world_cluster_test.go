@@ -60,7 +60,7 @@ func TestGrayIsTakenAway(t *testing.T) {
 func TestCloseAfterTheRouteWasDeleted(t *testing.T) {
 	t.Parallel()
 	s, before := shopFor(t, Options{Replicas: 1})
-	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=2m")...)
+	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=1m")...)
 	require.NoError(t, tool.Signal(syscall.SIGKILL))
 	_, err := tool.Wait()
 	require.Error(t, err)

@@ -127,7 +127,7 @@ func TestAQuotaThatRefusesGrayPods(t *testing.T) {
 func TestTheServiceIsDeleted(t *testing.T) {
 	t.Parallel()
 	s, before := shopFor(t, Options{Replicas: 1})
-	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=2m")...)
+	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=1m")...)
 	services := s.Kube.CoreV1().Services(s.Namespace)
 	web, err := services.Get(t.Context(), "web", metav1.GetOptions{})
 	require.NoError(t, err)
