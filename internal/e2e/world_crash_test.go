@@ -147,7 +147,7 @@ func TestTheServiceIsDeleted(t *testing.T) {
 // blame, and when the node is back users are at home.
 func TestNodeStopsAnswering(t *testing.T) {
 	s, before := shopFor(t, Options{Replicas: 1})
-	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=10m", "--timeout=25m")...)
+	tool := atWeight20(t, s, quickly(image("v2"), "--step-duration=5m", "--timeout=25m")...)
 	kubelet := kubeletOf(t)
 	require.NoError(t, syscall.Kill(kubelet, syscall.SIGSTOP))
 	goOn := sync.OnceFunc(func() { assert.NoError(t, syscall.Kill(kubelet, syscall.SIGCONT)) })
