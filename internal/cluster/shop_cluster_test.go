@@ -143,6 +143,10 @@ func (s *shop) asTool() kubernetes.Interface {
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + s.namespace + ":default"}
 	kube, err := kubernetes.NewForConfig(cfg)
 	require.NoError(s.t, err)
+	require.Eventually(s.t, func() bool { // the API server's authorizer learns of the Role a moment later
+		_, err := kube.CoreV1().Pods(s.namespace).List(ctx, metav1.ListOptions{})
+		return err == nil
+	}, podTimeout, 10*time.Millisecond)
 	return kube
 }
 
