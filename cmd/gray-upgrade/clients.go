@@ -37,11 +37,11 @@ func connect(c config.Config, log *slog.Logger) (clients, error) {
 	}
 	namespace, _, err := loader.Namespace()
 	if err != nil {
-		return clients{}, noCluster(err, rules.GetLoadingPrecedence())
+		return clients{}, noCluster(err, rules)
 	}
 	rc, err := loader.ClientConfig()
 	if err != nil {
-		return clients{}, noCluster(err, rules.GetLoadingPrecedence())
+		return clients{}, noCluster(err, rules)
 	}
 	// client-go's default of 5 requests a second would make a close wait for its own client.
 	rc.QPS, rc.Burst, rc.UserAgent = 100, 200, "gray-upgrade/"+version
@@ -50,7 +50,7 @@ func connect(c config.Config, log *slog.Logger) (clients, error) {
 	kube, kubeErr := kubernetes.NewForConfig(rc)
 	dyn, dynErr := dynamic.NewForConfig(rc)
 	if err := errors.Join(kubeErr, dynErr); err != nil {
-		return clients{}, noCluster(err, rules.GetLoadingPrecedence())
+		return clients{}, noCluster(err, rules)
 	}
 	if c.Namespace != "" {
 		namespace = c.Namespace
@@ -77,11 +77,11 @@ func noContext(name string, known []string) *plan.Failure {
 }
 
 // noCluster says where a kubeconfig was looked for.
-func noCluster(err error, files []string) *plan.Failure {
+func noCluster(err error, rules *clientcmd.ClientConfigLoadingRules) *plan.Failure {
 	f := plan.Failf(plan.FaultInput, "", "no cluster to talk to: %w", err)
 	f.Next = "give a kubeconfig by the input kubeconfig or by KUBECONFIG, or run in a pod with a ServiceAccount, then rerun"
 	if clientcmd.IsEmptyConfig(err) {
-		f.What = fmt.Sprintf("no cluster to talk to: there is no kubeconfig (looked for %s), and this is no pod", strings.Join(files, ", "))
+		f.What = fmt.Sprintf("no cluster to talk to: there is no kubeconfig (looked for %s), and this is no pod", strings.Join(rules.GetLoadingPrecedence(), ", "))
 	}
 	return f
 }

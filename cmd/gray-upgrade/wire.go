@@ -59,14 +59,15 @@ func wire(ctx context.Context, c config.Config, host *ci.Host, log *slog.Logger)
 	identity := host.Identity()
 	lease := cl.lease(c.Service, identity, log)
 	target, err := find(ctx, cl, c)
-	if err != nil && c.Evidence == "" { // a command that only looks or closes
-		target, err = remembered(ctx, lease, err)
-	}
 	switch {
-	case err != nil && c.Evidence == "":
+	case err == nil:
+	case c.Evidence == "": // a command that only looks or closes
+		target, err = remembered(ctx, lease, err)
+	default:
+		err = missing(ctx, cl, c, log, err)
+	}
+	if err != nil {
 		return nil, explained(cl, err)
-	case err != nil:
-		return nil, explained(cl, missing(ctx, cl, c, log, err))
 	}
 	id := target.Service + "-" + strings.ToLower(rand.Text()[:8])
 	c.Evidence = evidenceOf(c, id)
@@ -258,7 +259,7 @@ func selectors(sides *cluster.Cluster) func(ctx context.Context) (gray, producti
 
 // evidenceOf is the folder of one upgrade, so that a rerun keeps what the first run left; "" for what only looks or closes.
 func evidenceOf(c config.Config, upgradeID string) string {
-	if c.Evidence == "" || c.DryRun || c.Image == "" && c.Manifest == "" {
+	if c.Evidence == "" || c.DryRun {
 		return ""
 	}
 	return filepath.Join(c.Evidence, upgradeID)

@@ -21,10 +21,10 @@ const WatchdogRun = "watchdog/"
 // follows every job, as after_script does on GitLab: there the holder must be this very job.
 func (h *Host) TakesOver(holder string) bool {
 	switch {
-	case h.Name != "tekton" && !h.follows():
-		return true
 	case h.follows():
 		return holder == h.Identity().Run || strings.HasPrefix(holder, WatchdogRun)
+	case h.Name != "tekton":
+		return true
 	}
 	mine, alone, said := pipelineRun(h.Identity().Run)
 	theirs, _, _ := pipelineRun(holder)

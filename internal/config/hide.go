@@ -31,14 +31,16 @@ func Hider(secrets []string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// shortSecret, in bytes: a shorter one says nothing and stands everywhere.
-const shortSecret = 4
+// ShortSecret is in bytes: a shorter secret says nothing and stands everywhere.
+const ShortSecret = 4
 
-// Hider replaces the secrets of this config in texts of any origin, but for those that are so short that they stand
-// everywhere.
-func (c Config) Hider() *strings.Replacer {
-	return Hider(slices.DeleteFunc(c.Secrets(), func(s string) bool { return len(s) < shortSecret }))
+// LongHider is Hider for texts of any origin: it leaves out the secrets that are so short that they stand everywhere.
+func LongHider(secrets []string) *strings.Replacer {
+	return Hider(slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return len(s) < ShortSecret }))
 }
+
+// Hider is LongHider for the secrets of this config.
+func (c Config) Hider() *strings.Replacer { return LongHider(c.Secrets()) }
 
 // partsOf returns a secret and what is secret in it alone.
 func partsOf(secret string) []string {

@@ -121,9 +121,9 @@ func (s *side) streams(followed map[stream]context.CancelFunc) [][]stream {
 // unread counts the containers whose log could be read now and was not at any time since Begin.
 func (s *side) unread() int {
 	n := 0
-	for _, streams := range s.streams(nil) {
-		for _, key := range streams {
-			if !s.read[key] {
+	for uid, p := range s.pods {
+		for _, container := range p.containers {
+			if !p.going && !s.read[stream{side: s.name, uid: uid, pod: p.name, name: container}] {
 				n++
 			}
 		}
@@ -205,11 +205,14 @@ func (w *Watch) closed(key stream) {
 // line takes one line of a log. A side on trial is heard only while it carries users, and a pod of it only since it
 // serves: what it writes when it starts is no anomaly.
 func (w *Watch) line(key stream, text string) {
-	if _, isError := Template(text); !isError {
+	template, isError := Template(text)
+	if !isError {
 		return
 	}
-	text = w.Hide(text) // half of a secret could not be found any more
-	template, _ := Template(text)
+	if hidden := w.Hide(text); hidden != text { // before it is cut: half of a secret could not be found any more
+		text = hidden
+		template, _ = Template(text)
+	}
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()

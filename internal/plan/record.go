@@ -92,6 +92,15 @@ type Share struct {
 	Probed     bool    `json:"probed,omitempty"`
 }
 
+// Percent is gray's part of the requests served; false where none were seen.
+func (s Share) Percent() (float64, bool) {
+	all := s.Gray + s.Production
+	if all <= 0 {
+		return 0, false
+	}
+	return 100 * s.Gray / all, true
+}
+
 // Entry is one line of what happened, kept in memory and in the evidence: a step begun and ended, or a note.
 type Entry struct {
 	Step   Step          `json:"step"`

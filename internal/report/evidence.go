@@ -20,8 +20,8 @@ const Schema = 1
 // is of kind "header" and says which schema the others follow. Secrets become ***. It may be used concurrently.
 type Evidence struct {
 	now   func() time.Time
-	hide  *strings.Replacer
-	short []string // secrets that are hidden only where they are the whole text
+	hide  *strings.Replacer // nil: there are no secrets
+	short []string          // secrets that are hidden only where they are the whole text
 
 	mu  sync.Mutex
 	w   io.Writer
@@ -29,18 +29,16 @@ type Evidence struct {
 }
 
 // NewEvidence writes the header to w. A secret is replaced wherever it stands in a text, also escaped or in part (config.Hider);
-// one shorter than shortSecret only where it is the whole text, because "1" says nothing and stands everywhere.
+// one shorter than config.ShortSecret only where it is the whole text, because "1" says nothing and stands everywhere.
 func NewEvidence(w io.Writer, secrets []string, now func() time.Time) *Evidence {
-	short, long := slices.Clone(secrets), slices.Clone(secrets)
-	short = slices.DeleteFunc(short, func(s string) bool { return s == "" || len(s) >= shortSecret })
-	long = slices.DeleteFunc(long, func(s string) bool { return len(s) < shortSecret })
-	e := &Evidence{now: now, hide: config.Hider(long), short: short, w: w}
+	e := &Evidence{now: now, w: w}
+	if len(secrets) > 0 {
+		e.hide = config.LongHider(secrets)
+		e.short = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return s == "" || len(s) >= config.ShortSecret })
+	}
 	e.Record("header", map[string]any{"schema": Schema, "tool": "gray-upgrade"})
 	return e
 }
-
-// shortSecret is in bytes.
-const shortSecret = 4
 
 // Record writes one line. A value that cannot be marshalled is replaced by a text that says why: what is being
 // recorded is never a reason to stop. An error of the writer is kept for Err.
@@ -85,6 +83,9 @@ func marshal(v any) (out []byte, err error) {
 
 // mask goes through the texts in a JSON value, however they are escaped, and takes the secrets out of them.
 func (e *Evidence) mask(value []byte) []byte {
+	if e.hide == nil {
+		return value
+	}
 	out := make([]byte, 0, len(value))
 	for len(value) > 0 {
 		begin := bytes.IndexByte(value, '"')

@@ -122,11 +122,12 @@ func (c canvas) configured(b *bytes.Buffer, entries []plan.Entry) {
 
 func (c canvas) served(b *bytes.Buffer, entries []plan.Entry) {
 	for _, e := range entries {
-		if e.Served == nil || e.End.IsZero() || e.Served.Gray+e.Served.Production <= 0 {
+		if e.Served == nil || e.End.IsZero() {
 			continue
 		}
-		share := 100 * e.Served.Gray / (e.Served.Gray + e.Served.Production)
-		fmt.Fprintf(b, `<circle cx="%.1f" cy="%.1f" r="4" fill="#e08a00"/>`+"\n", c.x(e.End), c.y(share))
+		if share, seen := e.Served.Percent(); seen {
+			fmt.Fprintf(b, `<circle cx="%.1f" cy="%.1f" r="4" fill="#e08a00"/>`+"\n", c.x(e.End), c.y(share))
+		}
 	}
 }
 

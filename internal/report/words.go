@@ -159,8 +159,8 @@ func got(c judge.Check) string {
 
 // percent is gray's share of the requests served, or "" where none were seen.
 func percent(s plan.Share) string {
-	if all := s.Gray + s.Production; all > 0 {
-		return strconv.FormatFloat(100*s.Gray/all, 'f', 1, 64)
+	if p, seen := s.Percent(); seen {
+		return strconv.FormatFloat(p, 'f', 1, 64)
 	}
 	return ""
 }

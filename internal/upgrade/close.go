@@ -135,17 +135,13 @@ func (r *run) accuse(ctx context.Context, c *closing) {
 const askNodes = 5 * time.Second
 
 func (r *run) lost(ctx context.Context, c *closing) []string {
-	byGateway := func(check judge.Check) bool { return check.Name == judge.NameErrors || check.Name == judge.NameLatency }
-	if c.seen.Promoted || len(c.failure.Checks) == 0 || !allOf(c.failure.Checks, byGateway) {
+	byItself := func(check judge.Check) bool { return check.Name != judge.NameErrors && check.Name != judge.NameLatency }
+	if c.seen.Promoted || len(c.failure.Checks) == 0 || slices.ContainsFunc(c.failure.Checks, byItself) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askNodes)
 	defer cancel()
 	return r.Gray.Lost(ctx)
-}
-
-func allOf(checks []judge.Check, is func(judge.Check) bool) bool {
-	return !slices.ContainsFunc(checks, func(c judge.Check) bool { return !is(c) })
 }
 
 // forward says that home is the new version: production is past the point of no return, still runs it, and nothing is wrong

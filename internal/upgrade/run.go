@@ -221,8 +221,10 @@ func (r *run) ended(err error) {
 // inWords is the end of a step for the log, with what was measured.
 func inWords(e plan.Entry) []any {
 	words := []any{"step", e.Step.String(), "took", e.End.Sub(e.Begin).Round(time.Millisecond)}
-	if s := e.Served; s != nil && s.Gray+s.Production > 0 {
-		words = append(words, "served", fmt.Sprintf("%.1f %% of %.0f requests on gray", 100*s.Gray/(s.Gray+s.Production), s.Gray+s.Production))
+	if s := e.Served; s != nil {
+		if share, seen := s.Percent(); seen {
+			words = append(words, "served", fmt.Sprintf("%.1f %% of %.0f requests on gray", share, s.Gray+s.Production))
+		}
 	}
 	if e.Error != "" {
 		words = append(words, "error", e.Error)

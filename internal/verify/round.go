@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
@@ -56,10 +55,8 @@ func (v *Verifier) try(ctx context.Context, side plan.Side, pod Pod, t trial) re
 	if !again {
 		return r
 	}
-	select {
-	case <-ctx.Done():
+	if !pause(ctx, v.retry) {
 		return r
-	case <-time.After(v.retry):
 	}
 	r, _ = v.ask(ctx, side, pod, t)
 	return r

@@ -87,13 +87,8 @@ type door struct {
 func (d door) until(ctx context.Context, t trial, production string, deadline time.Time) result {
 	for {
 		r := d.through(ctx, t, production)
-		if r.state == passed || !time.Now().Before(deadline) {
+		if r.state == passed || !time.Now().Before(deadline) || !pause(ctx, routeAgain) {
 			return r
-		}
-		select {
-		case <-ctx.Done():
-			return r
-		case <-time.After(routeAgain):
 		}
 	}
 }
@@ -169,7 +164,7 @@ func (d door) unmarked(ctx context.Context, t trial) (answer, error) {
 		case !time.Now().Before(deadline):
 			return answer{}, plan.Failf(plan.FaultInfrastructure, "", "the route does not answer without the token of the account route: %s", d.mask.text(err.Error()))
 		}
-		time.Sleep(routeAgain)
+		pause(ctx, routeAgain)
 	}
 }
 

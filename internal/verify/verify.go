@@ -242,11 +242,19 @@ func (v *Verifier) wholeProduction(ctx context.Context) ([]Pod, error) {
 		default:
 			return nil, plan.Failf(plan.FaultInfrastructure, "Pod "+pods[late].Name, "pod %s of production is not ready to be verified", pods[late].Name)
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, v.retry) {
 			return nil, ctx.Err()
-		case <-time.After(v.retry):
 		}
+	}
+}
+
+// pause waits; false: ctx ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
 	}
 }
 
