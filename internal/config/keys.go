@@ -76,10 +76,10 @@ var Keys = []Key{
 	{Name: "production-env", Type: "NAME=VALUE, by lines or commas", Secret: true, set: env(func(c *Config) *Parameters { return &c.Production }),
 		Description: "Environment for the image in production mode."},
 	{Name: "thresholds", Type: "YAML map",
-		Default: "{error-percent: 1, p99-ms: 0, memory-ratio: 2, cpu-ratio: 2, new-error-logs: 0, restarts: 0, min-requests: 50}",
+		Default: "{error-percent: 0.5, p99-ms: 0, memory-ratio: 2, cpu-ratio: 2, new-error-logs: 0, restarts: 0, min-requests: 50, false-alarm-percent: 1}",
 		set:     (*parser).thresholds,
 		Description: "Limits of the verdict, gray against production. Those left out keep their default. " +
-			"p99-ms 0: twice production's and 100 ms above it."},
+			"p99-ms 0: twice production's and 100 ms above it. false-alarm-percent: how many of 100 good upgrades chance may close."},
 	{Name: "gitops", Type: "refuse or warn", Default: "refuse", set: policy(func(c *Config) *Policy { return &c.GitOps }),
 		Description: "What to do when Argo CD or Flux own the objects and would revert the upgrade."},
 	{Name: "ignore-hold", Type: "reason", set: text(func(c *Config) *string { return &c.IgnoreHold }, reason),

@@ -76,7 +76,7 @@ func TestPrecedence(t *testing.T) {
 	assert.Equal(t, 2*time.Minute, c.Timeout, "env over file; an empty input is none")
 	assert.Equal(t, 11*time.Second, c.CloseTimeout, "file over default")
 	assert.Equal(t, 3*time.Minute, c.PodTimeout, "default")
-	assert.Equal(t, judge.Limits{ErrorPercent: 1, MemoryRatio: 2, CPURatio: 2, Restarts: 3, MinRequests: 2, NewErrorLogs: 1}, c.Limits, "limit by limit")
+	assert.Equal(t, judge.Limits{ErrorPercent: 0.5, MemoryRatio: 2, CPURatio: 2, Restarts: 3, MinRequests: 2, NewErrorLogs: 1, FalseAlarmPercent: 1}, c.Limits, "limit by limit")
 }
 
 func TestAWeakerFaultyValueIsNotLookedAt(t *testing.T) {
@@ -122,7 +122,7 @@ func TestGoodValues(t *testing.T) {
 		{"gray-env", "MODE=gray,EMPTY=,X=a=b", func(c Config) any { return c.Gray.Env }, []EnvVar{{"MODE", "gray"}, {"EMPTY", ""}, {"X", "a=b"}}},
 		{"production-env", "URLS=a,b\n\n  B=2  \n", func(c Config) any { return c.Production.Env }, []EnvVar{{"URLS", "a,b"}, {"B", "2"}}},
 		{"thresholds", "error-percent: 0.5\np99-ms: 500", func(c Config) any { return c.Limits },
-			judge.Limits{ErrorPercent: 0.5, P99: 500 * time.Millisecond, MemoryRatio: 2, CPURatio: 2, MinRequests: 50}},
+			judge.Limits{ErrorPercent: 0.5, P99: 500 * time.Millisecond, MemoryRatio: 2, CPURatio: 2, MinRequests: 50, FalseAlarmPercent: 1}},
 		{"thresholds", "min-requests: 0", func(c Config) any { return c.Limits.MinRequests }, 0},
 		{"ignore-hold", "known flake, see OPS-7 (é)", func(c Config) any { return c.IgnoreHold }, "known flake, see OPS-7 (é)"},
 		{"close-floor", "100", func(c Config) any { return c.CloseFloor }, 100},
@@ -205,6 +205,7 @@ func TestBadValues(t *testing.T) {
 		{"thresholds", "{error-percent: .nan}", "is not a number"},
 		{"thresholds", "{min-requests: -1}", "is below 0"},
 		{"thresholds", "{p99-ms: 0.5}", "is not a whole number"},
+		{"thresholds", "{false-alarm-percent: 0}", "is below 0.001"},
 		{"thresholds", "{memory-ratio: 0.9}", "is below 1"},
 		{"thresholds", "{p99: 500}", "flag --thresholds: key thresholds.p99: is not known, did you mean p99-ms?; allowed: error-percent, p99-ms"},
 		{"thresholds", "5", "is not a map"},

@@ -195,6 +195,7 @@ var thresholds = []threshold{
 	{"new-error-logs", 0, 1000, false, func(l *judge.Limits, x float64) { l.NewErrorLogs = int(x) }},
 	{"restarts", 0, 1000, false, func(l *judge.Limits, x float64) { l.Restarts = int(x) }},
 	{"min-requests", 0, 1000000, false, func(l *judge.Limits, x float64) { l.MinRequests = int(x) }},
+	{"false-alarm-percent", 0.001, 50, true, func(l *judge.Limits, x float64) { l.FalseAlarmPercent = x }},
 }
 
 // thresholds takes a map; an input is text that holds one.

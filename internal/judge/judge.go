@@ -83,6 +83,8 @@ type LogTemplate struct {
 	Count    int    `json:"count"`
 	Line     string `json:"line"` // one line of it as written, cut to a stated length
 	Pod      string `json:"pod"`
+	// Evidence that the reference does not write it: see Sequence.Template. 0 where Sample.Evidence is nil.
+	Evidence float64 `json:"evidence,omitempty"`
 }
 
 // Numbers is what one side did in one window.
@@ -115,6 +117,9 @@ type Sample struct {
 	ReferenceIsPast bool      `json:"referenceIsPast,omitempty"`
 	NoResources     bool      `json:"noResources,omitempty"` // metrics.k8s.io is not there: said, never passed
 	NoTraffic       bool      `json:"noTraffic,omitempty"`   // the gateway's metrics could not be read in this window
+	// Evidence is that of the run until now, where both sides have users at once. Without it (nil) the counts of the window
+	// are compared with those of the past, and no rate of false alarms can be stated.
+	Evidence *Evidence `json:"evidence,omitempty"`
 }
 
 // Limits are the user's thresholds. Defaults returns the documented ones.
@@ -126,4 +131,7 @@ type Limits struct {
 	NewErrorLogs int           // error-level templates that the reference does not write
 	Restarts     int
 	MinRequests  int // below it a window is not enough evidence
+	// FalseAlarmPercent is how many of a hundred upgrades to an image that is no worse may be closed by chance, by all
+	// that is weighed in sequence together.
+	FalseAlarmPercent float64
 }

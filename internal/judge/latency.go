@@ -46,26 +46,25 @@ func latency(s Sample, l Limits, n looks) Check {
 		c.Absent = true
 		return c.unknown("the gateway counts no latencies")
 	}
-	least := float64(max(1, l.MinRequests))
 	got, ok := quantile(0.99, trial)
-	if !ok || got.total < least {
+	if !ok || got.total < least(l) {
 		return c.unknown("%s has latencies of %.0f requests, %d are needed", s.OnTrial.Name, got.total, l.MinRequests)
 	}
 	normal, ok := quantile(0.99, ref)
-	hasNormal := ok && normal.total >= least
+	hasNormal := ok && normal.total >= least(l)
 	bound, versus := l.P99.Seconds(), ""
 	if l.P99 <= 0 {
 		if !hasNormal {
 			return c.alone(s, normal.total, l)
 		}
-		bound = s.wider() * math.Max(2*normal.seconds, normal.seconds+slower.Seconds())
+		bound = s.wider() * tooSlow(normal.seconds)
 		versus = fmt.Sprintf("; %s %s of %.0f requests%s", s.Reference.Name, normal, normal.total, s.past())
 	}
 	if hasNormal && got.over && normal.over && got.seconds < bound {
 		c.Absent = true
 		return c.unknown("both sides are slower than the gateway's histogram can tell (%.0f ms)", 1000*got.seconds)
 	}
-	return c.slow(s, trial, got, bound, versus, n)
+	return c.slow(s, l, got, bound, versus, n)
 }
 
 // alone is a latency with too few of the reference's to compare with. While the reference has users, time brings them:
@@ -78,9 +77,33 @@ func (c Check) alone(s Sample, requests float64, l Limits) Check {
 		s.Reference.Name, requests, l.MinRequests)
 }
 
+// tooSlow is the bound, in seconds, above which a 99th percentile is too high, given the reference's.
+func tooSlow(normal float64) float64 { return math.Max(2*normal, normal+slower.Seconds()) }
+
+// SlowBound returns the bound, in seconds, above which an answer counts as slow, given the latencies of the reference
+// until now: the user's limit, or what its 99th percentile makes too slow. ok is false where it has too few of them.
+func SlowBound(reference []Bucket, l Limits) (bound float64, ok bool) {
+	if l.P99 > 0 {
+		return l.P99.Seconds(), true
+	}
+	normal, ok := quantile(0.99, reference)
+	if !ok || normal.over || normal.total < least(l) {
+		return 0, false
+	}
+	return tooSlow(normal.seconds), true
+}
+
+// Slower returns how many requests of a cumulative histogram took longer than a bound in seconds.
+func Slower(bound float64, h []Bucket) float64 {
+	if !sound(h) {
+		return 0
+	}
+	return h[len(h)-1].Count - below(bound, h)
+}
+
 // slow decides a latency check once its bound, in seconds, is known.
-func (c Check) slow(s Sample, trial []Bucket, got reading, bound float64, versus string, n looks) Check {
-	slow := got.total - below(bound, trial)
+func (c Check) slow(s Sample, l Limits, got reading, bound float64, versus string, n looks) Check {
+	slow := Slower(bound, s.OnTrial.Traffic.Latency)
 	c.Why = fmt.Sprintf("%s answered 99 %% of %.0f requests within %s (limit %.0f ms), %.0f slower%s",
 		s.OnTrial.Name, got.total, got, 1000*bound, slow, versus)
 	c = c.decide(1000*got.seconds, 1000*bound)
@@ -89,6 +112,14 @@ func (c Check) slow(s Sample, trial []Bucket, got reading, bound float64, versus
 	}
 	if c.Verdict != Fail {
 		return c
+	}
+	if s.Evidence != nil {
+		c = c.weigh(s.Evidence.Slow, l.need(forSlow))
+		if c.Verdict == Fail && got.over && got.seconds < bound {
+			c.Verdict = Inconclusive
+			c.Why += "; the gateway's histogram cannot tell"
+		}
+		return c.excused(s)
 	}
 	enough := 0.01*got.total + straySlow
 	switch {

@@ -120,8 +120,20 @@ func newErrorLogs(s Sample, l Limits, n looks) Check {
 	case s.Reference.Streams == 0 || s.Reference.LogsCut > 0:
 		c.Verdict = Inconclusive
 		c.Why = fmt.Sprintf("the logs of %s are not known well enough to say what is new: %s", s.Reference.Name, c.Why)
+	case s.Evidence != nil:
+		return c.weigh(likeliest(fresh, l.NewErrorLogs), l.need(forLogs))
 	}
 	return c
+}
+
+// likeliest is the evidence that more than so many templates are new: that of the next one, in the order of evidence.
+func likeliest(fresh []LogTemplate, allowed int) float64 {
+	all := make([]float64, 0, len(fresh))
+	for _, t := range fresh {
+		all = append(all, t.Evidence)
+	}
+	slices.Sort(all)
+	return all[len(all)-1-allowed]
 }
 
 // logs is of how many containers the log was read.

@@ -59,13 +59,11 @@ func routing(s Sample) Check {
 }
 
 // errorShare fails where the side on trial answered more than ErrorPercent points more of its requests with an error
-// than the reference, with at least `stray` errors above what the reference's share predicts. A share above the
-// limit with fewer errors is inconclusive: more requests will tell. Without a reference its share is 0, which is
-// said.
+// than the reference, with the evidence of the run that this is more than chance; with a part of that evidence the step
+// waits for more. Gross faults need no least number of requests: the evidence knows how few they were.
 //
-// For many looks the reference is given one error more than it had (a short window without an error is no proof that
-// none happens), and three standard deviations of the predicted count are added to `stray`.
-func errorShare(s Sample, l Limits, n looks) Check {
+// Where the reference has no users now there is no such evidence: see againstThePast.
+func errorShare(s Sample, l Limits) Check {
 	c := Check{Name: NameErrors, Unit: "percentage points"}
 	trial, ref := s.OnTrial.Traffic, s.Reference.Traffic
 	switch {
@@ -73,18 +71,46 @@ func errorShare(s Sample, l Limits, n looks) Check {
 		return c.unknown("the gateway's metrics could not be read")
 	case !counted(trial) || !counted(ref):
 		return c.unknown("the gateway's counts are unusable")
-	case trial.Requests < float64(max(1, l.MinRequests)):
+	}
+	limit := l.ErrorPercent
+	if s.Evidence == nil {
+		limit *= looser
+	}
+	share, normal := ratio(trial.Errors, trial.Requests), ratio(ref.Errors, ref.Requests)
+	c.Why = fmt.Sprintf("%s answered 5xx to %.0f of %.0f requests (%s, limit %s more than %s); %s",
+		s.OnTrial.Name, trial.Errors, trial.Requests, percent(100*share), percent(limit), s.Reference.Name, s.referenceErrors())
+	c = c.decide(math.Max(0, 100*(share-normal)), limit)
+	switch {
+	case s.Evidence == nil:
+		return c.againstThePast(s, l).excused(s)
+	case c.Verdict == Fail:
+		c = c.weigh(s.Evidence.Errors, l.need(forErrors))
+	}
+	if c.Verdict != Fail && trial.Requests < least(l) {
 		return c.unknown("%s served %.0f requests, %d are needed", s.OnTrial.Name, trial.Requests, l.MinRequests)
 	}
-	share, normal := trial.Errors/trial.Requests, ratio(ref.Errors, ref.Requests)
-	c.Why = fmt.Sprintf("%s answered 5xx to %.0f of %.0f requests (%s, limit %s more than %s); %s",
-		s.OnTrial.Name, trial.Errors, trial.Requests, percent(100*share), percent(l.ErrorPercent), s.Reference.Name, s.referenceErrors())
-	c = c.decide(math.Max(0, 100*(share-normal)), l.ErrorPercent)
-	if c.Verdict == Fail && trial.Errors < enoughErrors(trial.Requests, ref, n) {
+	return c.excused(s)
+}
+
+// least is the least number of requests of a side that says something.
+func least(l Limits) float64 { return float64(max(1, l.MinRequests)) }
+
+// looser is how much more is allowed against a reference of another time, or none: what others do to both sides then looks
+// like the image's doing.
+const looser = 2
+
+// againstThePast decides by the counts of the window alone: a share above the limit is inconclusive until there are more
+// errors than chance makes; more requests will tell. Without a reference its share is 0, which is said.
+func (c Check) againstThePast(s Sample, l Limits) Check {
+	trial := s.OnTrial.Traffic
+	if trial.Requests < least(l) {
+		return c.unknown("%s served %.0f requests, %d are needed", s.OnTrial.Name, trial.Requests, l.MinRequests)
+	}
+	if c.Verdict == Fail && trial.Errors < enoughErrors(trial.Requests, s.Reference.Traffic) {
 		c.Verdict = Inconclusive
 		c.Why += "; too few errors to tell it from chance"
 	}
-	return c.excused(s)
+	return c
 }
 
 // excused takes the blame off the image where somebody took a pod of the side on trial away in the window: its requests
@@ -98,11 +124,10 @@ func (c Check) excused(s Sample) Check {
 	return c
 }
 
-// enoughErrors is how many errors in so many requests are more than chance.
-func enoughErrors(requests float64, ref Traffic, n looks) float64 {
-	if n == endOfStep {
-		return requests*ratio(ref.Errors, ref.Requests) + stray
-	}
+// enoughErrors is how many errors in so many requests are more than chance at any of many looks: `stray` and three
+// standard deviations more than predicted, by a reference with one error more than it had (a short window without an
+// error is no proof that none happens).
+func enoughErrors(requests float64, ref Traffic) float64 {
 	expect := 0.0
 	if ref.Requests > 0 {
 		expect = requests * math.Min(1, (ref.Errors+1)/ref.Requests)

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Defaults returns the limits that are documented (one percentage point of errors, no restart, no new
-// error-level template, 50 requests).
+// Defaults returns the limits that are documented (half a percentage point of errors, no restart, no new error-level
+// template, 50 requests, one false alarm in a hundred upgrades).
 func Defaults() Limits {
-	return Limits{ErrorPercent: 1, MemoryRatio: 2, CPURatio: 2, MinRequests: 50}
+	return Limits{ErrorPercent: 0.5, MemoryRatio: 2, CPURatio: 2, MinRequests: 50, FalseAlarmPercent: 1}
 }
 
 // Judge applies every rule to the window of a whole step. Each rule gives one check, in a fixed order; a rule that
@@ -19,7 +19,7 @@ func Judge(s Sample, l Limits) []Check {
 	return []Check{
 		requests(s, l),
 		routing(s),
-		errorShare(s, l, endOfStep),
+		errorShare(s, l),
 		latency(s, l, endOfStep),
 		restarts(s, l),
 		ready(s),
@@ -41,7 +41,7 @@ func AtOnce(s Sample, l Limits) []Check {
 		restarts(s, l),
 		ready(s),
 		newErrorLogs(s, l, manyLooks),
-		errorShare(s, l, manyLooks),
+		errorShare(s, l),
 	}
 	if s.To.Sub(s.From) >= settled {
 		all = append(all, latency(s, l, manyLooks))

@@ -121,29 +121,50 @@ func TestRules(t *testing.T) {
 		{"1.1 points", "errors", errors(11, 0), Fail},
 		{"production as bad", "errors", errors(30, 80), Pass},
 		{"1.0 points above a bad production", "errors", errors(30, 80), Pass},
-		{"1.1 points above a bad production", "errors", errors(31, 80), Fail},
+		{"1.1 points above a bad production", "errors", errors(31, 80), Inconclusive},
+		{"1.9 points above a bad production", "errors", errors(39, 80), Fail},
 		{"better than production", "errors", errors(0, 400), Pass},
 		{"one stray error in 50", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 50, Errors: 1} }, Inconclusive},
-		{"four in 50", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 50, Errors: 4} }, Inconclusive},
-		{"five in 50", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 50, Errors: 5} }, Fail},
+		{"five in 50", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 50, Errors: 5} }, Inconclusive},
+		{"six in 50", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 50, Errors: 6} }, Fail},
 		{"three in 49", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 49, Errors: 3} }, Inconclusive},
-		{"five more than production predicts", "errors", func(s *Sample, _ *Limits) {
-			s.OnTrial.Traffic, s.Reference.Traffic = Traffic{Requests: 100, Errors: 6}, Traffic{Requests: 100, Errors: 1}
+		{"more than production and chance predict", "errors", func(s *Sample, _ *Limits) {
+			s.OnTrial.Traffic, s.Reference.Traffic = Traffic{Requests: 100, Errors: 12}, Traffic{Requests: 100, Errors: 1}
 		}, Fail},
-		{"four more than production predicts", "errors", func(s *Sample, _ *Limits) {
-			s.OnTrial.Traffic, s.Reference.Traffic = Traffic{Requests: 100, Errors: 5}, Traffic{Requests: 100, Errors: 1}
+		{"as many as production and chance predict", "errors", func(s *Sample, _ *Limits) {
+			s.OnTrial.Traffic, s.Reference.Traffic = Traffic{Requests: 100, Errors: 11}, Traffic{Requests: 100, Errors: 1}
 		}, Inconclusive},
 		{"no reference, within", "errors", func(s *Sample, _ *Limits) { errors(10, 0)(s, nil); s.Reference.Traffic = Traffic{} }, Pass},
 		{"no reference, above", "errors", func(s *Sample, _ *Limits) { errors(11, 0)(s, nil); s.Reference.Traffic = Traffic{} }, Fail},
 		{"against the past, within", "errors", func(s *Sample, _ *Limits) { errors(30, 80)(s, nil); s.ReferenceIsPast = true }, Pass},
-		{"against the past, above", "errors", func(s *Sample, _ *Limits) { errors(31, 80)(s, nil); s.ReferenceIsPast = true }, Fail},
-		{"the user's limit, within", "errors", func(s *Sample, l *Limits) { errors(50, 0)(s, nil); l.ErrorPercent = 5 }, Pass},
-		{"the user's limit, above", "errors", func(s *Sample, l *Limits) { errors(51, 0)(s, nil); l.ErrorPercent = 5 }, Fail},
+		{"against the past, above", "errors", func(s *Sample, _ *Limits) { errors(39, 80)(s, nil); s.ReferenceIsPast = true }, Fail},
+		{"the user's limit, within", "errors", func(s *Sample, l *Limits) { errors(50, 0)(s, nil); l.ErrorPercent = 2.5 }, Pass},
+		{"the user's limit, above", "errors", func(s *Sample, l *Limits) { errors(51, 0)(s, nil); l.ErrorPercent = 2.5 }, Fail},
 		{"NaN errors", "errors", errors(nan, 0), Inconclusive},
 		{"NaN errors of production", "errors", errors(0, nan), Inconclusive},
 		{"more errors than requests", "errors", errors(1001, 0), Inconclusive},
 		{"NaN limit", "errors", func(_ *Sample, l *Limits) { l.ErrorPercent = nan }, Inconclusive},
 		{"no traffic seen", "errors", func(s *Sample, _ *Limits) { s.NoTraffic = true }, Inconclusive},
+
+		{"weighed: no evidence", "errors", weighed(errors(100, 0), Evidence{Errors: 12}), Pass},
+		{"weighed: some evidence", "errors", weighed(errors(100, 0), Evidence{Errors: 13}), Inconclusive},
+		{"weighed: evidence", "errors", weighed(errors(6, 0), Evidence{Errors: 125}), Fail},
+		{"weighed: evidence of too small a difference", "errors", weighed(errors(5, 0), Evidence{Errors: 1e9}), Pass},
+		{"weighed: a gross fault needs no 50 requests", "errors", weighed(func(s *Sample, _ *Limits) {
+			s.OnTrial.Traffic = Traffic{Requests: 9, Errors: 9}
+		}, Evidence{Errors: 125}), Fail},
+		{"weighed: 49 requests pass nothing", "errors", weighed(func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Requests = 49 }, Evidence{}), Inconclusive},
+		{"weighed: false alarms for all", "errors", weighed(func(s *Sample, l *Limits) { errors(6, 0)(s, l); l.FalseAlarmPercent = 0.1 }, Evidence{Errors: 1249}), Inconclusive},
+		{"weighed: NaN", "errors", weighed(errors(100, 0), Evidence{Errors: nan}), Inconclusive},
+		{"weighed: slow, no evidence", "p99", weighed(func(s *Sample, _ *Limits) { trialLatency(s, 500, 500, 1000, 1000) }, Evidence{Slow: 99}), Pass},
+		{"weighed: slow, some evidence", "p99", weighed(func(s *Sample, _ *Limits) { trialLatency(s, 500, 500, 1000, 1000) }, Evidence{Slow: 100}), Inconclusive},
+		{"weighed: slow", "p99", weighed(func(s *Sample, _ *Limits) { trialLatency(s, 500, 500, 1000, 1000) }, Evidence{Slow: 1000}), Fail},
+		{"weighed: not slow, whatever the evidence", "p99", weighed(func(*Sample, *Limits) {}, Evidence{Slow: 1e9}), Pass},
+		{"weighed: a new line, no evidence", "new-error-logs", weighed(proven(99), Evidence{}), Pass},
+		{"weighed: a new line, some evidence", "new-error-logs", weighed(proven(100), Evidence{}), Inconclusive},
+		{"weighed: a new line", "new-error-logs", weighed(proven(1000), Evidence{}), Fail},
+		{"weighed: two new lines, one allowed, one proven", "new-error-logs", weighed(func(s *Sample, l *Limits) { proven(5, 1000)(s, l); l.NewErrorLogs = 1 }, Evidence{}), Pass},
+		{"weighed: two new lines, one allowed", "new-error-logs", weighed(func(s *Sample, l *Limits) { proven(1000, 1000)(s, l); l.NewErrorLogs = 1 }, Evidence{}), Fail},
 
 		// Production's p99 is 99 ms, so the limit is 199 ms: 50 of the 101 in the second bucket are slower.
 		{"at the absolute limit", "p99", func(s *Sample, l *Limits) { l.P99 = 300 * time.Millisecond; trialLatency(s, 900, 990, 1000, 1000) }, Pass},
@@ -288,6 +309,23 @@ func logs(trial, known int) func(*Sample, *Limits) {
 func lines(n int) func(*Sample, *Limits) {
 	return func(s *Sample, _ *Limits) {
 		s.OnTrial.Logs = []LogTemplate{{Template: "a", Line: "a 1", Count: n, Pod: "g1"}}
+	}
+}
+
+// proven are templates that production does not write, with so much evidence each.
+func proven(evidence ...float64) func(*Sample, *Limits) {
+	return func(s *Sample, _ *Limits) {
+		for i, e := range evidence {
+			s.OnTrial.Logs = append(s.OnTrial.Logs, LogTemplate{Template: string(rune('a' + i)), Count: 3, Pod: "g1", Evidence: e})
+		}
+	}
+}
+
+// weighed is a change of a window in which both sides have users.
+func weighed(change func(*Sample, *Limits), e Evidence) func(*Sample, *Limits) {
+	return func(s *Sample, l *Limits) {
+		change(s, l)
+		s.Evidence = &e
 	}
 }
 

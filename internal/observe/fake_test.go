@@ -191,10 +191,11 @@ func (a *api) file(name string) *logFile {
 	return f
 }
 
-// thrice writes a line three times: fewer new error lines may be chance.
-func (a *api) thrice(container, line string) {
-	for range 3 {
+// again writes a line four times a second for five seconds: less of it may be chance.
+func (a *api) again(container, line string) {
+	for range 20 {
 		a.write(container, line)
+		time.Sleep(250 * time.Millisecond)
 	}
 }
 

@@ -219,6 +219,7 @@ func (w *Watch) line(key stream, text string) {
 	s := w.of(key.side)
 	if key.side != w.window.onTrial {
 		s.known.add(template, text, key.pod, now)
+		w.wrote(key.side, template)
 		return
 	}
 	p := s.pods[key.uid]
@@ -226,9 +227,8 @@ func (w *Watch) line(key stream, text string) {
 		return
 	}
 	s.known.add(template, text, key.pod, now)
-	if w.window.logs.add(template, text, key.pod, now) && w.of(other(key.side)).known.entries[template] == nil {
-		signal(w.fresh)
-	}
+	w.wrote(key.side, template)
+	w.window.logs.add(template, text, key.pod, now)
 }
 
 // position is how far a log was read: the time of the last line, and how many lines have that very time.

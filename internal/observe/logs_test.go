@@ -21,20 +21,20 @@ const (
 	noStock = `{"level":"ERROR","msg":"no stock","sku":%d}`
 )
 
-func TestANewErrorLineIsFoundAtOnce(t *testing.T) {
+func TestANewErrorLineIsFoundWithinSeconds(t *testing.T) {
 	story(t, nil, func(t *testing.T, s *scene) {
 		s.Begin(plan.Gray, 5)
 		time.Sleep(10*time.Second + time.Millisecond)
 		begun := time.Now()
 		s.api.write("cart-gray-2/app", `{"level":"INFO","msg":"request"}`)
-		s.api.thrice("cart-gray-2/app", fmt.Sprintf(refused, 1))
+		s.api.again("cart-gray-2/app", fmt.Sprintf(refused, 1))
 		f, found := s.next(time.Second)
 		require.True(t, found)
-		assert.Equal(t, logGrace, f.At.Sub(begun))
+		assert.LessOrEqual(t, f.At.Sub(begun), 3*time.Second, "eleven blocks: half of the pods that are heard are gray's")
 		require.Equal(t, []string{"new-error-logs"}, names(f.Checks))
 		assert.Equal(t, "Pod cart-gray-2", f.Checks[0].Where)
 		assert.Contains(t, f.Checks[0].Why, "payment backend refused")
-		assert.Equal(t, 3, s.Sample().OnTrial.Logs[0].Count)
+		assert.Equal(t, 20, s.Sample().OnTrial.Logs[0].Count)
 	})
 }
 
@@ -45,7 +45,7 @@ func TestASecretIsHiddenBeforeALineIsCut(t *testing.T) {
 	story(t, hide, func(t *testing.T, s *scene) {
 		s.Begin(plan.Gray, 5)
 		time.Sleep(10*time.Second + time.Millisecond)
-		s.api.thrice("cart-gray-2/app", `{"level":"ERROR","msg":"the payment backend does not take our token","token":"`+secret+`"}`)
+		s.api.again("cart-gray-2/app", `{"level":"ERROR","msg":"the payment backend does not take our token","token":"`+secret+`"}`)
 		f, found := s.next(time.Second)
 		require.True(t, found)
 		assert.Contains(t, f.Checks[0].Why, "***")
@@ -73,7 +73,7 @@ func TestWhatASidecarWritesBlamesNobody(t *testing.T) {
 	story(t, sidecars, func(t *testing.T, s *scene) {
 		s.Begin(plan.Gray, 5)
 		time.Sleep(10*time.Second + time.Millisecond)
-		s.api.thrice("cart-gray-2/app", fmt.Sprintf(refused, 1))
+		s.api.again("cart-gray-2/app", fmt.Sprintf(refused, 1))
 		_, found := s.next(2 * time.Second)
 		assert.False(t, found)
 		assert.Empty(t, s.Sample().OnTrial.Logs)
@@ -84,13 +84,15 @@ func TestErrorsThatProductionWritesAreNoNews(t *testing.T) {
 	story(t, nil, func(t *testing.T, s *scene) {
 		s.Begin(plan.Gray, 5)
 		time.Sleep(time.Second)
-		s.api.thrice("cart-gray-1/app", fmt.Sprintf(refused, 1))
-		time.Sleep(50 * time.Millisecond)
-		s.api.thrice("cart-2/app", fmt.Sprintf(refused, 2)) // the same failure a moment later
+		for range 20 {
+			s.api.write("cart-gray-1/app", fmt.Sprintf(refused, 1))
+			time.Sleep(time.Second)
+			s.api.write("cart-2/app", fmt.Sprintf(refused, 2)) // the same failure a moment later
+		}
 		_, found := s.next(10 * time.Second)
 		assert.False(t, found)
 		s.Begin(plan.Gray, 20)
-		s.api.thrice("cart-gray-1/app", fmt.Sprintf(refused, 3))
+		s.api.again("cart-gray-1/app", fmt.Sprintf(refused, 3))
 		_, found = s.next(10 * time.Second)
 		assert.False(t, found, "remembered for the whole watch")
 		assert.Equal(t, judge.Pass, verdictOf(t, s.Verdict(), "new-error-logs").Verdict)
@@ -109,12 +111,12 @@ func TestProductionsHistoryIsKnownFromTheStart(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, s *scene) {
-				s.api.thrice("cart-1/app", fmt.Sprintf(noStock, 7))
+				s.api.again("cart-1/app", fmt.Sprintf(noStock, 7))
 				time.Sleep(tt.ago)
 				s.run(t)
 				s.Begin(plan.Gray, 5)
 				time.Sleep(time.Second)
-				s.api.thrice("cart-gray-1/app", fmt.Sprintf(noStock, 8))
+				s.api.again("cart-gray-1/app", fmt.Sprintf(noStock, 8))
 				_, found := s.next(time.Second)
 				assert.Equal(t, tt.want, found)
 			})
@@ -124,12 +126,12 @@ func TestProductionsHistoryIsKnownFromTheStart(t *testing.T) {
 
 func TestWhatGrayWritesBeforeItServesIsNotHeard(t *testing.T) {
 	bubble(t, func(t *testing.T, s *scene) {
-		s.api.thrice("cart-gray-1/app", "ERROR cache is cold")
+		s.api.again("cart-gray-1/app", "ERROR cache is cold")
 		time.Sleep(time.Second)
 		s.run(t)
 		s.flow(0, 200, 0, 0)
 		time.Sleep(time.Second)
-		s.api.thrice("cart-gray-1/app", "ERROR cache is still cold")
+		s.api.again("cart-gray-1/app", "ERROR cache is still cold")
 		time.Sleep(time.Second)
 		s.Begin(plan.Gray, 5)
 		_, found := s.next(5 * time.Second)
@@ -138,12 +140,12 @@ func TestWhatGrayWritesBeforeItServesIsNotHeard(t *testing.T) {
 		joins := podOf(plan.Gray, "cart-gray-3")
 		s.api.send("ADDED", unready(joins, corev1.ConditionFalse, corev1.ConditionTrue))
 		time.Sleep(time.Second)
-		s.api.thrice("cart-gray-3/app", "ERROR cache is cold here too")
+		s.api.again("cart-gray-3/app", "ERROR cache is cold here too")
 		_, found = s.next(2 * time.Second)
 		assert.False(t, found, "it is not verified yet")
 		s.api.send("MODIFIED", joins)
 		time.Sleep(time.Second)
-		s.api.thrice("cart-gray-3/app", "ERROR now with users")
+		s.api.again("cart-gray-3/app", "ERROR now with users")
 		f, found := s.next(time.Second)
 		require.True(t, found)
 		assert.Equal(t, "Pod cart-gray-3", f.Checks[0].Where)
@@ -153,15 +155,17 @@ func TestWhatGrayWritesBeforeItServesIsNotHeard(t *testing.T) {
 func TestOnTheWayBackBothSidesLogsAreKnown(t *testing.T) {
 	story(t, nil, func(t *testing.T, s *scene) {
 		s.Begin(plan.Gray, 100)
-		s.api.thrice("cart-1/app", "ERROR old noise of production")
+		s.api.again("cart-1/app", "ERROR old noise of production")
 		time.Sleep(time.Second)
 		s.Begin(plan.Production, 50)
 		time.Sleep(time.Second)
 		assert.Equal(t, 4, s.Sample().OnTrial.Streams, "all of production is on trial")
-		s.api.thrice("cart-2/app", "ERROR old noise of production")
+		s.api.again("cart-2/app", "ERROR old noise of production")
 		_, found := s.next(5 * time.Second)
 		assert.False(t, found)
-		s.api.thrice("cart-4/app", "ERROR new in production mode")
+		for range 2 { // four of the six pods that are heard are on trial: it takes longer
+			s.api.again("cart-4/app", "ERROR new in production mode")
+		}
 		f, found := s.next(time.Second)
 		require.True(t, found)
 		assert.Equal(t, "Pod cart-4", f.Checks[0].Where)
@@ -213,8 +217,11 @@ func TestHostileLogs(t *testing.T) {
 		s.Begin(plan.Gray, 5)
 		time.Sleep(time.Second)
 		letters := func(i int) string { return string([]byte{'a' + byte(i/676), 'a' + byte(i/26%26), 'a' + byte(i%26)}) }
-		for i := range 1200 {
-			s.api.write("cart-gray-1/app", "ERROR kind "+letters(i)+" "+strings.Repeat("\x00\xff\x1b[31m", 1500))
+		for i := range 30 * 1200 {
+			s.api.write("cart-gray-1/app", "ERROR kind "+letters(i%1200)+" "+strings.Repeat("\x00\xff\x1b[31m", 100))
+			if i%1200 == 1199 {
+				time.Sleep(logBlock)
+			}
 		}
 		f, found := s.next(5 * time.Second)
 		require.True(t, found)
@@ -222,7 +229,7 @@ func TestHostileLogs(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		assert.Len(t, s.window.logs.entries, maxTemplates)
 		sample := s.Sample()
-		assert.Equal(t, 200, sample.OnTrial.LogsCut)
+		assert.Equal(t, 30*200, sample.OnTrial.LogsCut)
 		assert.Len(t, sample.OnTrial.Logs, 50)
 		assert.LessOrEqual(t, len(sample.OnTrial.Logs[0].Line), maxKept+len("…"))
 	})

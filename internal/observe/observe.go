@@ -38,7 +38,7 @@ type Options struct {
 	Probe      func(ctx context.Context) []judge.Check
 	ProbeEvery time.Duration // default 5 s
 	Every      time.Duration // of looks at the traffic; default 250 ms
-	// Record keeps evidence: "sample" (judge.Sample, at most one a second), "finding" (Found, one for each window it was seen in), "verdict" (Judged),
+	// Record keeps evidence: "block" and "log-block" (judge.Block, judge.LogBlock), "sample" (judge.Sample, at most one a second), "finding" (Found, one for each window it was seen in), "verdict" (Judged),
 	// "disrupted" (Disrupted). nil: none.
 	Record func(kind string, v any)
 	Log    *slog.Logger // default: slog.Default
@@ -48,10 +48,9 @@ type Options struct {
 type Watch struct {
 	Options
 
-	wake  chan struct{} // something happened that is to be judged now
-	fresh chan struct{} // a new error template: to be judged after logGrace
-	pods  chan struct{} // the pods, or the side on trial, changed: other logs may have to be followed
-	kick  chan struct{} // a window began: probe now
+	wake chan struct{} // something happened that is to be judged now
+	pods chan struct{} // the pods, or the side on trial, changed: other logs may have to be followed
+	kick chan struct{} // a window began: probe now
 
 	mu     sync.Mutex // guards what follows
 	window window
@@ -59,7 +58,10 @@ type Watch struct {
 	prod   side
 	past   map[plan.Side]judge.Numbers // what a side did when it last had traffic
 
-	history     []snapshot // of the gateway's counts, oldest first
+	history     []snapshot              // of the gateway's counts, oldest first
+	sequence    *judge.Sequence         // the evidence of the run
+	lines       map[string]*judge.Lines // new error templates since the last block of the logs
+	weighed     time.Time               // when that was
 	health      map[string]*health
 	noResources bool
 }
@@ -113,11 +115,10 @@ func New(o Options) *Watch {
 	}
 	w := &Watch{
 		Options: o,
-		wake:    make(chan struct{}, 1), fresh: make(chan struct{}, 1),
-		pods: make(chan struct{}, 1), kick: make(chan struct{}, 1),
+		wake:    make(chan struct{}, 1), pods: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		gray: newSide(plan.Gray), prod: newSide(plan.Production),
 		past: map[plan.Side]judge.Numbers{}, health: map[string]*health{},
-		noResources: o.Metrics == nil,
+		noResources: o.Metrics == nil, sequence: judge.NewSequence(), lines: map[string]*judge.Lines{},
 	}
 	w.window = newWindow(0, plan.Gray, 0)
 	return w
@@ -185,21 +186,10 @@ func (w *Watch) selectors(ctx context.Context) (gray, production labels.Selector
 func (w *Watch) loop(ctx context.Context, out chan<- judge.Finding) {
 	tick := time.NewTicker(w.Every)
 	defer tick.Stop()
-	grace := time.NewTimer(time.Hour)
-	defer grace.Stop()
-	grace.Stop()
-	for waiting := false; ; {
+	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-w.fresh:
-			if !waiting {
-				waiting = true
-				grace.Reset(logGrace)
-			}
-			continue
-		case <-grace.C:
-			waiting = false
 		case <-w.wake:
 		case <-tick.C:
 		}

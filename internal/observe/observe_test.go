@@ -91,7 +91,7 @@ func TestAHealthyStepPasses(t *testing.T) {
 	})
 }
 
-func TestErrorsAreFoundWithinASecondLateInALongStep(t *testing.T) {
+func TestErrorsAreFoundWithinSecondsLateInALongStep(t *testing.T) {
 	for _, weight := range []int{5, 20, 100} {
 		t.Run(fmt.Sprint(weight), func(t *testing.T) {
 			story(t, nil, func(t *testing.T, s *scene) {
@@ -107,11 +107,8 @@ func TestErrorsAreFoundWithinASecondLateInALongStep(t *testing.T) {
 				require.True(t, found)
 				assert.False(t, f.Infrastructure)
 				assert.Equal(t, []string{"errors"}, names(f.Checks))
-				bound := time.Second
-				if weight == 5 {
-					bound = 2500 * time.Millisecond // ten gray requests a second: five errors take their time
-				}
-				assert.LessOrEqual(t, f.At.Sub(begun), bound)
+				bounds := map[int]time.Duration{5: 2500 * time.Millisecond, 20: 1500 * time.Millisecond, 100: time.Second}
+				assert.LessOrEqual(t, f.At.Sub(begun), bounds[weight])
 				assert.Equal(t, judge.Fail, verdictOf(t, s.Verdict(), "errors").Verdict, "what was found stays failed")
 				_, found = s.next(10 * time.Second)
 				assert.False(t, found, "once in a window")
@@ -130,7 +127,7 @@ func TestTheEvidenceLeadsToTheFinding(t *testing.T) {
 		s.flow(40, 160, 0.001, 0.001)
 		time.Sleep(5 * time.Minute)
 		s.flow(40, 160, 0.3, 0.001)
-		s.api.thrice("cart-gray-1/app", `{"level":"ERROR","msg":"disk on fire"}`)
+		s.api.again("cart-gray-1/app", `{"level":"ERROR","msg":"disk on fire"}`)
 		for deadline := time.Now().Add(10 * time.Second); len(s.recorded("finding")) < 2 && time.Now().Before(deadline); {
 			_, found := s.next(5 * time.Second)
 			require.True(t, found)
@@ -218,11 +215,11 @@ func TestABlindMonitorIsNeitherAPassNorTheImagesFault(t *testing.T) {
 				s.mu.Unlock()
 				begun := time.Now()
 
-				s.api.thrice("cart-gray-1/app", `{"level":"ERROR","msg":"disk on fire"}`)
+				s.api.again("cart-gray-1/app", `{"level":"ERROR","msg":"disk on fire"}`)
 				f, found := s.next(time.Second)
 				require.True(t, found, "the logs do not wait for the gateway")
 				assert.Equal(t, []string{"new-error-logs"}, names(f.Checks))
-				assert.LessOrEqual(t, f.At.Sub(begun), 150*time.Millisecond)
+				assert.LessOrEqual(t, f.At.Sub(begun), 4*time.Second)
 
 				f, found = s.next(time.Minute)
 				require.True(t, found)

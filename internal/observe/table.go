@@ -24,21 +24,20 @@ type entry struct {
 
 func newTable() *table { return &table{entries: map[string]*entry{}} }
 
-// add counts a line and says whether it is the first of its template.
-func (t *table) add(template, line, pod string, now time.Time) bool {
+// add counts a line.
+func (t *table) add(template, line, pod string, now time.Time) {
 	if e := t.entries[template]; e != nil {
 		e.Count++
-		return false
+		return
 	}
 	if len(t.entries) >= maxTemplates {
 		t.cut++
-		return false
+		return
 	}
 	t.entries[template] = &entry{
 		LogTemplate: judge.LogTemplate{Template: template, Count: 1, Line: cut(line, maxKept), Pod: pod},
 		first:       now,
 	}
-	return true
 }
 
 // merge takes the templates of another table, beyond the bound: two full ones make one of twice the size.
@@ -52,16 +51,14 @@ func (t *table) merge(from *table) {
 	t.cut += from.cut
 }
 
-// compare returns what the side on trial wrote until a moment, what is not known first, oldest first, at most so many;
-// and of what is known, the templates among those: no other matters to a verdict.
-func compare(trial, known *table, until time.Time, limit int) (written, shared []judge.LogTemplate) {
+// compare returns what the side on trial wrote, what is not known first, oldest first, at most so many; and of what is
+// known, the templates among those: no other matters to a verdict.
+func compare(trial, known *table, limit int) (written, shared []judge.LogTemplate) {
 	var news, old []*entry
 	for name, e := range trial.entries {
-		switch {
-		case e.first.After(until):
-		case known.entries[name] != nil:
+		if known.entries[name] != nil {
 			old = append(old, e)
-		default:
+		} else {
 			news = append(news, e)
 		}
 	}

@@ -56,6 +56,9 @@ func (w *Watch) addSnapshot(s snapshot) {
 	defer w.mu.Unlock()
 	w.history = append(w.history, s)
 	first := w.first()
+	if n := len(w.history); n-1 > first {
+		w.addBlock(w.history[n-2], s)
+	}
 	kept := w.history[:0]
 	for i, h := range w.history {
 		if i == first || s.at.Sub(h.at) <= rateWindow+time.Second {

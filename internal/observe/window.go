@@ -15,10 +15,6 @@ var sliding = []time.Duration{2 * time.Second, rateWindow}
 // rateWindow is what Rate is measured over.
 const rateWindow = 10 * time.Second
 
-// logGrace is how long a new error template waits for the other side to write it too: a dependency that fails hits
-// both sides within moments.
-const logGrace = 100 * time.Millisecond
-
 // Found is the evidence of a finding, or of the part of it that was seen in one window: what was seen, and the sample of
 // that window, on which judge.AtOnce fails the same checks, beside any that were found before. (What a probe or the watch itself found has no rule
 // there; it stands with the whole window.)
@@ -69,6 +65,7 @@ func (w *Watch) Begin(onTrial plan.Side, weight int) {
 		w.of(other(onTrial)).known.merge(w.of(onTrial).known)
 	}
 	w.window = newWindow(w.window.number+1, onTrial, weight)
+	clear(w.lines)
 	for _, s := range []*side{&w.gray, &w.prod} {
 		clear(s.read)
 		for key := range s.open {
@@ -99,7 +96,7 @@ func (w *Watch) remember() {
 // Verdict judges the window since Begin. What was found at once in it stays failed.
 func (w *Watch) Verdict() []judge.Check {
 	w.mu.Lock()
-	sample := w.sample(time.Now(), 0, 0)
+	sample := w.sample(time.Now(), 0)
 	found, probed := slices.Clone(w.window.found), slices.Clone(w.window.probed)
 	w.mu.Unlock()
 	checks := judge.Judge(sample, w.Limits)
@@ -121,7 +118,7 @@ func (w *Watch) Verdict() []judge.Check {
 func (w *Watch) Sample() judge.Sample {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.sample(time.Now(), 0, 0)
+	return w.sample(time.Now(), 0)
 }
 
 // look judges all windows as they are now and returns what is new: first what is the image's fault, then what is not.
@@ -131,11 +128,12 @@ func (w *Watch) look(now time.Time) []judge.Finding {
 		w.mu.Unlock()
 		return nil
 	}
-	whole := w.sample(now, 0, logGrace)
+	w.addLogBlock(now)
+	whole := w.sample(now, 0)
 	seen := seenIn(whole, judge.AtOnce(whole, w.Limits))
 	for _, d := range sliding {
 		if whole.To.Sub(whole.From) > d {
-			late := w.sample(now, d, logGrace)
+			late := w.sample(now, d)
 			seen = append(seen, seenIn(late, judge.AtOnce(late, w.Limits))...)
 		}
 	}
@@ -226,8 +224,8 @@ func (w *Watch) carries() bool {
 	return w.window.weight < 100
 }
 
-// sample builds the sample of the last d before now, since Begin for 0. Error templates younger than grace are left out.
-func (w *Watch) sample(now time.Time, d, grace time.Duration) judge.Sample {
+// sample builds the sample of the last d before now, since Begin for 0.
+func (w *Watch) sample(now time.Time, d time.Duration) judge.Sample {
 	s := judge.Sample{From: w.window.begin, To: now, Weight: w.window.weight, NoResources: w.noResources}
 	trial, ref := w.of(w.window.onTrial), w.of(other(w.window.onTrial))
 	from, to, ok := w.between(d)
@@ -242,8 +240,11 @@ func (w *Watch) sample(now time.Time, d, grace time.Duration) judge.Sample {
 	if ref.read0 {
 		s.Reference.Streams = max(1, s.Reference.Streams) // its templates are remembered for the whole watch
 	}
-	s.OnTrial.Logs, s.Reference.Logs = compare(w.window.logs, ref.known, now.Add(-grace), max(50, w.Limits.NewErrorLogs+1))
+	s.OnTrial.Logs, s.Reference.Logs = compare(w.window.logs, ref.known, max(50, w.Limits.NewErrorLogs+1))
 	s.OnTrial.LogsCut, s.Reference.LogsCut = w.window.logs.cut, ref.known.cut
+	if w.concurrent() && !s.ReferenceIsPast {
+		w.weigh(&s)
+	}
 	return s
 }
 

@@ -1,0 +1,130 @@
+package observe
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+)
+
+// logBlock is how long a block of the logs is at least: lines that come together may have one cause.
+const logBlock = 250 * time.Millisecond
+
+// maxBlockLines is how many new error templates of one block are weighed: more of them at once are no better evidence.
+const maxBlockLines = 50
+
+// concurrent says whether both sides have users now, so that they can be compared as they are at the same time.
+func (w *Watch) concurrent() bool { return w.window.weight > 0 && w.window.weight < 100 }
+
+// addBlock weighs what happened between two answers of the gateway and writes it down.
+func (w *Watch) addBlock(from, to snapshot) {
+	if !w.concurrent() {
+		return
+	}
+	trial, ref := w.window.onTrial, other(w.window.onTrial)
+	count := w.counting(difference(w.history[w.first()].of(ref), from.of(ref)).Latency)
+	b := judge.Block{
+		To: to.at, Window: w.window.number, Share: w.shareOnTrial(),
+		OnTrial: count(difference(from.of(trial), to.of(trial))), Reference: count(difference(from.of(ref), to.of(ref))),
+	}
+	w.sequence.Add(b)
+	w.Record("block", b)
+}
+
+// counting returns what counts a block, given the latencies of the reference before it; where they say nothing yet, those
+// of when it last had traffic.
+func (w *Watch) counting(before []judge.Bucket) func(judge.Traffic) judge.Counts {
+	bound, known := judge.SlowBound(before, w.Limits)
+	if !known {
+		bound, known = judge.SlowBound(w.past[other(w.window.onTrial)].Traffic.Latency, w.Limits)
+	}
+	return func(t judge.Traffic) judge.Counts {
+		c := judge.Counts{Requests: t.Requests, Errors: t.Errors}
+		if known {
+			c.Slow = judge.Slower(bound, t.Latency)
+		}
+		return c
+	}
+}
+
+// addLogBlock weighs the new error lines since the last one and writes them down.
+func (w *Watch) addLogBlock(now time.Time) {
+	if len(w.lines) == 0 || now.Sub(w.weighed) < logBlock {
+		return
+	}
+	b := judge.LogBlock{To: now, Share: w.logShare()}
+	for _, template := range slices.Sorted(maps.Keys(w.lines)) {
+		b.Lines = append(b.Lines, *w.lines[template])
+	}
+	clear(w.lines)
+	w.weighed = now
+	w.sequence.AddLogs(b)
+	w.Record("log-block", b)
+}
+
+// weigh puts the evidence of the run into a sample.
+func (w *Watch) weigh(s *judge.Sample) {
+	e := w.sequence.Evidence()
+	s.Evidence = &e
+	for i, l := range s.OnTrial.Logs {
+		s.OnTrial.Logs[i].Evidence = w.sequence.Template(l.Template)
+	}
+}
+
+// shareOnTrial is the percent of requests configured to go to the side on trial.
+func (w *Watch) shareOnTrial() int {
+	if w.window.onTrial == plan.Gray {
+		return w.window.weight
+	}
+	return 100 - w.window.weight
+}
+
+// wrote counts a line of an error template for the next block. What the reference is known to write is no news; what it
+// writes counts only against what the side on trial wrote first.
+func (w *Watch) wrote(side plan.Side, template string) {
+	onTrial, l := side == w.window.onTrial, w.lines[template]
+	switch {
+	case !w.concurrent():
+	case onTrial && w.of(other(side)).known.entries[template] != nil:
+	case onTrial && l != nil:
+		l.OnTrial++
+	case !onTrial && l != nil:
+		l.Reference++
+	case onTrial && len(w.lines) < maxBlockLines:
+		w.lines[template] = &judge.Lines{Template: template, OnTrial: 1}
+	case !onTrial && w.sequence.Template(template) > 0:
+		w.lines[template] = &judge.Lines{Template: template, Reference: 1}
+	}
+}
+
+// logShare is what the side on trial would write of the logs that are read, if it were like the other one: some lines are
+// written by request, some by pod, so it is the larger of both shares.
+func (w *Watch) logShare() float64 {
+	trial, ref := w.of(w.window.onTrial), w.of(other(w.window.onTrial))
+	mine, theirs := trial.heard(), ref.heard()
+	if mine == 0 || theirs == 0 {
+		return 1
+	}
+	share := max(mine/(mine+theirs), float64(w.shareOnTrial())/100)
+	from, to, ok := w.between(0)
+	if !ok {
+		return share
+	}
+	requests := difference(from.of(trial.name), to.of(trial.name)).Requests
+	others := difference(from.of(ref.name), to.of(ref.name)).Requests * min(1, theirs/float64(len(ref.pods)))
+	if requests+others > 0 {
+		share = max(share, requests/(requests+others))
+	}
+	return share
+}
+
+// heard is of how many pods a log is followed now.
+func (s *side) heard() float64 {
+	pods := map[string]bool{}
+	for key := range s.open {
+		pods[key.uid] = true
+	}
+	return float64(len(pods))
+}
