@@ -23,7 +23,7 @@ import (
 const module = "github.com/gray-upgrade/gray-upgrade/"
 
 var (
-	pure = []string{"internal/judge", "internal/config", "internal/plan"}
+	pure = []string{"internal/judge", "internal/config", "internal/plan", "internal/replay"}
 	edge = []string{
 		"internal/ci", "internal/report", "internal/cluster", "internal/gateway", "internal/state", "internal/verify",
 		"internal/observe", "internal/forward",
@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"internal/judge":  nil,
 	"internal/config": {"internal/judge"},
 	"internal/plan":   {"internal/judge", "internal/config"},
+	"internal/replay": {"internal/judge"},
 
 	// The engine: runs a plan, knows the edge only by its own interfaces.
 	"internal/upgrade": pure,

@@ -178,7 +178,7 @@ const maxShown = 120
 func shown(word string) string { return ci.Line(word, maxShown) }
 
 // commands are the words that a command line may begin with.
-var commands = []string{"run", "plan", "close", "status", "offline-test", "forget", "watchdog", "version", "help"}
+var commands = []string{"run", "plan", "close", "status", "offline-test", "forget", "replay", "watchdog", "version", "help"}
 
 // helpCommand teaches the commands, or the inputs.
 func helpCommand(args []string, w world) int {
@@ -204,6 +204,7 @@ usage: gray-upgrade [COMMAND] [--input=value ...]
   offline-test run    test an image offline, on gray nodes without users, and record its pass; takes the inputs of run
   offline-test pass   record that an image on hold passed its offline test: --digest sha256:... --by WHO --why TEXT
   forget              delete what is recorded of the service (its Lease); --holds=true: also while an image is on hold
+  replay FILE         judge the evidence of a run again, offline; --thresholds={...}: see what other limits would have done
   watchdog            close when the runner is lost; a run starts it by itself, in the cluster
   version             print the version
   help inputs         list every input

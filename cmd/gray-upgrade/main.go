@@ -75,6 +75,8 @@ func run(ctx context.Context, args []string, w world) int {
 		return offlineTestCommand(ctx, rest, w)
 	case "forget":
 		return forgetCommand(ctx, rest, w)
+	case "replay":
+		return replayCommand(rest, w)
 	case "watchdog":
 		return watchdogCommand(ctx, rest, w)
 	case "version":

@@ -278,7 +278,9 @@ func (a *app) openEvidence(c config.Config) (*report.Evidence, error) {
 		return nil, plan.Failf(plan.FaultInput, "", "evidence: %w", err)
 	}
 	a.evidence = f
-	return report.NewEvidence(f, c.Secrets(), time.Now), nil
+	e := report.NewEvidence(f, c.Secrets(), time.Now)
+	e.Record("limits", c.Limits)
+	return e, nil
 }
 
 type discard struct{}

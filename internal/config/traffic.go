@@ -198,6 +198,14 @@ var thresholds = []threshold{
 	{"false-alarm-percent", 0.001, 50, true, func(l *judge.Limits, x float64) { l.FalseAlarmPercent = x }},
 }
 
+// Thresholds returns limits with those changed that a value of the key thresholds names.
+func Thresholds(text string, limits judge.Limits) (judge.Limits, error) {
+	p := &parser{config: Config{Limits: limits}}
+	p.thresholds(value{path: "thresholds", origin: "flag --thresholds", node: node{kind: scalar, text: text}})
+	c, err := p.result()
+	return c.Limits, err
+}
+
 // thresholds takes a map; an input is text that holds one.
 func (p *parser) thresholds(v value) {
 	var known []string

@@ -109,6 +109,7 @@ type Numbers struct {
 // same window, or, when it has no traffic of its own, what it did last (ReferenceIsPast). Reference.Logs are all
 // the templates that are known, not only those of the window.
 type Sample struct {
+	Window          int       `json:"window"` // number of the window since the run began: a new one for each weight and side
 	From            time.Time `json:"from"`
 	To              time.Time `json:"to"`
 	OnTrial         Numbers   `json:"onTrial"`
@@ -124,14 +125,14 @@ type Sample struct {
 
 // Limits are the user's thresholds. Defaults returns the documented ones.
 type Limits struct {
-	ErrorPercent float64       // percentage points of errors above the reference
-	P99          time.Duration // absolute limit of the 99th percentile; 0: twice the reference and 100 ms above it
-	MemoryRatio  float64       // mean memory by pod, on trial / reference
-	CPURatio     float64       // CPU seconds by request, on trial / reference
-	NewErrorLogs int           // error-level templates that the reference does not write
-	Restarts     int
-	MinRequests  int // below it a window is not enough evidence
+	ErrorPercent float64       `json:"errorPercent"` // percentage points of errors above the reference
+	P99          time.Duration `json:"p99"`          // absolute limit of the 99th percentile; 0: twice the reference and 100 ms above it
+	MemoryRatio  float64       `json:"memoryRatio"`  // mean memory by pod, on trial / reference
+	CPURatio     float64       `json:"cpuRatio"`     // CPU seconds by request, on trial / reference
+	NewErrorLogs int           `json:"newErrorLogs"` // error-level templates that the reference does not write
+	Restarts     int           `json:"restarts"`
+	MinRequests  int           `json:"minRequests"` // below it a window is not enough evidence
 	// FalseAlarmPercent is how many of a hundred upgrades to an image that is no worse may be closed by chance, by all
 	// that is weighed in sequence together.
-	FalseAlarmPercent float64
+	FalseAlarmPercent float64 `json:"falseAlarmPercent"`
 }

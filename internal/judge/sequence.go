@@ -288,19 +288,20 @@ func (b *bets) learn(events, requests float64) {
 	b.events, b.requests = b.events+events, b.requests+requests
 }
 
-// capital is that of all bets. Two thirds of it are on the first, a third on all that come later.
+// capital is that of all bets, and what is set aside. Two thirds of it are on the first, a third on all that come later.
 func (b *bets) capital() float64 {
-	sum := 0.0
+	sum, rest := 0.0, 1.0
 	for k := range b.begun {
 		part := 2.0 / 3
 		if k > 0 {
 			part = 1 / float64(3*k*(k+1))
 		}
+		rest -= part
 		for _, log := range b.begun[k].log {
 			sum += part * math.Exp(log) / float64(len(faults))
 		}
 	}
-	return bounded(sum)
+	return bounded(sum + rest)
 }
 
 // bounded keeps a capital a number that JSON can hold.

@@ -25,6 +25,7 @@ import (
 
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+	"github.com/gray-upgrade/gray-upgrade/internal/replay"
 )
 
 // api is an API server in memory, spoken to through a RoundTripper so that it lives in a synctest bubble: lists and
@@ -341,6 +342,7 @@ type scene struct {
 	counted  time.Time
 	trouble  func(ctx context.Context) error
 	records  map[string][]any
+	evidence bytes.Buffer // the lines as they are written to a file
 }
 
 func newScene(t *testing.T, change func(*Options)) *scene {
@@ -365,6 +367,8 @@ func newScene(t *testing.T, change func(*Options)) *scene {
 	if change != nil {
 		change(&o)
 	}
+	s.record("header", map[string]any{"schema": replay.Schema})
+	s.record("limits", o.Limits)
 	s.Watch = New(o)
 	return s
 }
@@ -389,6 +393,11 @@ func (s *scene) record(kind string, v any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.records[kind] = append(s.records[kind], v)
+	text, err := json.Marshal(map[string]any{"t": time.Now(), "kind": kind, "v": v})
+	if err != nil {
+		panic(err)
+	}
+	s.evidence.Write(append(text, '\n'))
 }
 
 func (s *scene) recorded(kind string) []any {

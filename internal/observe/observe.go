@@ -38,7 +38,7 @@ type Options struct {
 	Probe      func(ctx context.Context) []judge.Check
 	ProbeEvery time.Duration // default 5 s
 	Every      time.Duration // of looks at the traffic; default 250 ms
-	// Record keeps evidence: "block" and "log-block" (judge.Block, judge.LogBlock), "sample" (judge.Sample, at most one a second), "finding" (Found, one for each window it was seen in), "verdict" (Judged),
+	// Record keeps evidence: "block" and "log-block" (judge.Block, judge.LogBlock), "sample" (judge.Sample, at most one a second), "finding" (judge.Found, one for each window it was seen in), "verdict" (judge.Judged),
 	// "disrupted" (Disrupted). nil: none.
 	Record func(kind string, v any)
 	Log    *slog.Logger // default: slog.Default
@@ -88,7 +88,7 @@ type window struct {
 	restarts map[plan.Side][]judge.Restart
 	taken    map[plan.Side][]string // pods that served and were deleted or evicted
 	logs     *table                 // of the side on trial, while it carries users
-	found    []Seen
+	found    []judge.Seen
 	probed   []judge.Check // last round
 	recorded time.Time     // last sample written down
 }

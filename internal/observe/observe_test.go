@@ -134,7 +134,7 @@ func TestTheEvidenceLeadsToTheFinding(t *testing.T) {
 		}
 		seen := map[string]bool{}
 		for _, r := range s.recorded("finding") {
-			found, ok := r.(Found)
+			found, ok := r.(judge.Found)
 			require.True(t, ok)
 			assert.Subset(t, judge.AtOnce(found.Sample, s.Limits), found.Checks, "replayed")
 			for _, c := range found.Checks {
@@ -146,7 +146,7 @@ func TestTheEvidenceLeadsToTheFinding(t *testing.T) {
 		s.flow(40, 160, 0.001, 0.001)
 		time.Sleep(5 * time.Minute)
 		checks := s.Verdict()
-		judged, ok := s.recorded("verdict")[0].(Judged)
+		judged, ok := s.recorded("verdict")[0].(judge.Judged)
 		require.True(t, ok)
 		assert.Equal(t, judge.Fail, verdictOf(t, checks, "errors").Verdict)
 		assert.NotEqual(t, judge.Fail, verdictOf(t, judge.Judge(judged.Sample, s.Limits), "errors").Verdict, "the whole window is well")

@@ -15,39 +15,17 @@ var sliding = []time.Duration{2 * time.Second, rateWindow}
 // rateWindow is what Rate is measured over.
 const rateWindow = 10 * time.Second
 
-// Found is the evidence of a finding, or of the part of it that was seen in one window: what was seen, and the sample of
-// that window, on which judge.AtOnce fails the same checks, beside any that were found before. (What a probe or the watch itself found has no rule
-// there; it stands with the whole window.)
-type Found struct {
-	judge.Finding
-	Sample judge.Sample `json:"sample"`
-}
-
-// Judged is the evidence of a verdict. Checks are those of the sample, but for what was found at once and stays failed:
-// that is in Found, with the sample that it was found in.
-type Judged struct {
-	Checks []judge.Check `json:"checks"`
-	Sample judge.Sample  `json:"sample"`
-	Found  []Seen        `json:"found,omitempty"`
-}
-
-// Seen is a failed check and the sample that it was judged on.
-type Seen struct {
-	Check  judge.Check  `json:"check"`
-	Sample judge.Sample `json:"sample"`
-}
-
 // seenIn notes the sample of checks.
-func seenIn(s judge.Sample, checks []judge.Check) []Seen {
-	all := make([]Seen, 0, len(checks))
+func seenIn(s judge.Sample, checks []judge.Check) []judge.Seen {
+	all := make([]judge.Seen, 0, len(checks))
 	for _, c := range checks {
-		all = append(all, Seen{Check: c, Sample: s})
+		all = append(all, judge.Seen{Check: c, Sample: s})
 	}
 	return all
 }
 
 // checksOf are the checks alone.
-func checksOf(seen []Seen) []judge.Check {
+func checksOf(seen []judge.Seen) []judge.Check {
 	var all []judge.Check
 	for _, s := range seen {
 		all = append(all, s.Check)
@@ -96,9 +74,9 @@ func (w *Watch) remember() {
 // Verdict judges the window since Begin. What was found at once in it stays failed.
 func (w *Watch) Verdict() []judge.Check {
 	w.mu.Lock()
+	defer w.mu.Unlock() // to the end: what is recorded stands in the order in which it was seen
 	sample := w.sample(time.Now(), 0)
 	found, probed := slices.Clone(w.window.found), slices.Clone(w.window.probed)
-	w.mu.Unlock()
 	checks := judge.Judge(sample, w.Limits)
 	for _, f := range checksOf(found) {
 		i := slices.IndexFunc(checks, func(c judge.Check) bool { return same(c, f) })
@@ -110,7 +88,7 @@ func (w *Watch) Verdict() []judge.Check {
 		}
 	}
 	checks = append(checks, probeChecks(probed, checksOf(found))...)
-	w.Record("verdict", Judged{Checks: checks, Sample: sample, Found: found})
+	w.Record("verdict", judge.Judged{Checks: checks, Sample: sample, Found: found})
 	return checks
 }
 
@@ -124,8 +102,8 @@ func (w *Watch) Sample() judge.Sample {
 // look judges all windows as they are now and returns what is new: first what is the image's fault, then what is not.
 func (w *Watch) look(now time.Time) []judge.Finding {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if !w.carries() {
-		w.mu.Unlock()
 		return nil
 	}
 	w.addLogBlock(now)
@@ -140,22 +118,18 @@ func (w *Watch) look(now time.Time) []judge.Finding {
 	seen = append(seen, seenIn(whole, failed(w.window.probed))...)
 	seen = append(seen, seenIn(whole, w.blind(now))...)
 	news := w.news(seen)
-	record := now.Sub(w.window.recorded) >= time.Second || len(news) > 0
-	if record {
+	if now.Sub(w.window.recorded) >= time.Second || len(news) > 0 {
 		w.window.recorded = now
-	}
-	w.mu.Unlock()
-	if record {
 		w.Record("sample", whole)
 	}
 	return w.findings(now, news)
 }
 
 // news returns what was not found before in this window, and remembers it.
-func (w *Watch) news(seen []Seen) []Seen {
-	var news []Seen
+func (w *Watch) news(seen []judge.Seen) []judge.Seen {
+	var news []judge.Seen
 	for _, s := range seen {
-		if !slices.ContainsFunc(w.window.found, func(f Seen) bool { return same(s.Check, f.Check) }) {
+		if !slices.ContainsFunc(w.window.found, func(f judge.Seen) bool { return same(s.Check, f.Check) }) {
 			w.window.found = append(w.window.found, s)
 			news = append(news, s)
 		}
@@ -165,26 +139,17 @@ func (w *Watch) news(seen []Seen) []Seen {
 
 // same says whether two checks are of the same rule; a probe's belong to a pod.
 func same(a, b judge.Check) bool {
-	if rules[a.Name] {
+	if judge.Rule(a.Name) {
 		return a.Name == b.Name
 	}
 	return a.Name == b.Name && a.Where == b.Where
 }
 
-// rules are the names of the checks of judge: one each in a window.
-var rules = func() map[string]bool {
-	names := map[string]bool{}
-	for _, c := range judge.Judge(judge.Sample{}, judge.Limits{}) {
-		names[c.Name] = true
-	}
-	return names
-}()
-
 // findings makes at most two findings of the news: one that blames the image, one that does not.
-func (w *Watch) findings(now time.Time, news []Seen) []judge.Finding {
+func (w *Watch) findings(now time.Time, news []judge.Seen) []judge.Finding {
 	var all []judge.Finding
 	for _, infrastructure := range []bool{false, true} {
-		mine := slices.DeleteFunc(slices.Clone(news), func(s Seen) bool { return s.Check.Infrastructure != infrastructure })
+		mine := slices.DeleteFunc(slices.Clone(news), func(s judge.Seen) bool { return s.Check.Infrastructure != infrastructure })
 		if len(mine) == 0 {
 			continue
 		}
@@ -196,13 +161,13 @@ func (w *Watch) findings(now time.Time, news []Seen) []judge.Finding {
 }
 
 // recordFound writes a finding down, one line for each window that it was seen in.
-func (w *Watch) recordFound(f judge.Finding, seen []Seen) {
+func (w *Watch) recordFound(f judge.Finding, seen []judge.Seen) {
 	for len(seen) > 0 {
 		sample := seen[0].Sample
-		elsewhere := func(s Seen) bool { return !s.Sample.From.Equal(sample.From) }
+		elsewhere := func(s judge.Seen) bool { return !s.Sample.From.Equal(sample.From) }
 		f.Checks = checksOf(slices.DeleteFunc(slices.Clone(seen), elsewhere))
-		w.Record("finding", Found{Finding: f, Sample: sample})
-		seen = slices.DeleteFunc(slices.Clone(seen), func(s Seen) bool { return !elsewhere(s) })
+		w.Record("finding", judge.Found{Finding: f, Sample: sample})
+		seen = slices.DeleteFunc(slices.Clone(seen), func(s judge.Seen) bool { return !elsewhere(s) })
 	}
 }
 
@@ -226,7 +191,7 @@ func (w *Watch) carries() bool {
 
 // sample builds the sample of the last d before now, since Begin for 0.
 func (w *Watch) sample(now time.Time, d time.Duration) judge.Sample {
-	s := judge.Sample{From: w.window.begin, To: now, Weight: w.window.weight, NoResources: w.noResources}
+	s := judge.Sample{Window: w.window.number, From: w.window.begin, To: now, Weight: w.window.weight, NoResources: w.noResources}
 	trial, ref := w.of(w.window.onTrial), w.of(other(w.window.onTrial))
 	from, to, ok := w.between(d)
 	if ok {

@@ -14,7 +14,7 @@ import (
 )
 
 // Schema is the version of the evidence's lines, written in the first one.
-const Schema = 1
+const Schema = 2
 
 // Evidence writes every sample and decision as one line of JSON: {"t": time, "kind": word, "v": value}. The first line
 // is of kind "header" and says which schema the others follow. Secrets become ***. It may be used concurrently.

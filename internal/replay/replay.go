@@ -1,0 +1,262 @@
+// Package replay judges the evidence of a run again, offline: with the limits that it had, which must give the same
+// verdicts, or with others, to see what they would have done.
+package replay
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
+)
+
+// Schema is the version of the evidence that can be replayed: report.Schema.
+const Schema = 2
+
+// Window is one weight with one side on trial, as it ended then and as it ends now.
+type Window struct {
+	Number  int
+	OnTrial string
+	Weight  int // percent of requests configured to go to gray
+	From    time.Time
+	Then    End
+	Now     End
+}
+
+// End is how a window ended, or was ended, and when. Open: the evidence stops before it does.
+type End struct {
+	At       time.Time
+	Open     bool
+	AtOnce   bool // by a finding, not at the end of the step
+	Verdict  judge.Verdict
+	Deciding []judge.Check // those that made the verdict
+}
+
+// Result is what a replay found.
+type Result struct {
+	Limits      judge.Limits // it was replayed with
+	Changed     bool         // they are not those of the run
+	Windows     []Window
+	Blocks      int      // weighed, of traffic and of logs
+	Samples     int      // judged
+	Differences []string // from what was recorded, at most maxDifferences; only where the limits are those of the run
+}
+
+// maxDifferences bounds what a file that does not fit tells of it.
+const maxDifferences = 20
+
+// maxLine is the longest line of evidence in bytes: a sample holds at most fifty log lines of a stated length.
+const maxLine = 16 << 20
+
+// Replay reads evidence (JSON lines, schema 2: see docs/evidence.md) and judges it again. change is given the limits of
+// the run and returns those to judge with. The error says which line cannot be replayed, and why.
+func Replay(r io.Reader, change func(judge.Limits) (judge.Limits, error)) (Result, error) {
+	p := player{sequence: judge.NewSequence(), change: change}
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 64<<10), maxLine)
+	for lines.Scan() {
+		p.number++
+		if err := p.line(lines.Bytes()); err != nil {
+			return Result{}, fmt.Errorf("line %d: %w", p.number, err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return Result{}, fmt.Errorf("line %d: %w", p.number+1, err)
+	}
+	if p.run == nil {
+		return Result{}, errors.New("there is no line of kind \"limits\" in it: it is no evidence of an upgrade that was watched")
+	}
+	return p.result, nil
+}
+
+// player goes through the lines.
+type player struct {
+	change   func(judge.Limits) (judge.Limits, error)
+	number   int
+	run      *judge.Limits // limits of the run
+	sequence *judge.Sequence
+	result   Result
+}
+
+func (p *player) line(text []byte) error {
+	var l struct {
+		T    time.Time       `json:"t"`
+		Kind string          `json:"kind"`
+		V    json.RawMessage `json:"v"`
+	}
+	if err := json.Unmarshal(text, &l); err != nil {
+		return fmt.Errorf("it is no line of evidence: %w", err)
+	}
+	if p.number == 1 && l.Kind != "header" {
+		return errors.New("the first line is not of kind \"header\": it is no evidence file of gray-upgrade")
+	}
+	switch l.Kind {
+	case "header":
+		return p.header(l.V)
+	case "limits":
+		return p.limits(l.V)
+	case "block":
+		return decode(l.V, p.block)
+	case "log-block":
+		return decode(l.V, p.logBlock)
+	case "sample":
+		return decode(l.V, func(s judge.Sample) { p.sample(s) })
+	case "finding":
+		return decode(l.V, p.finding)
+	case "verdict":
+		return decode(l.V, func(j judge.Judged) { p.verdict(l.T, j) })
+	}
+	return nil // what is done, and not what is seen
+}
+
+func decode[T any](text json.RawMessage, take func(T)) error {
+	var v T
+	if err := json.Unmarshal(text, &v); err != nil {
+		return err
+	}
+	take(v)
+	return nil
+}
+
+func (p *player) header(text json.RawMessage) error {
+	var h struct{ Schema int }
+	if err := json.Unmarshal(text, &h); err != nil {
+		return err
+	}
+	if h.Schema != Schema {
+		return fmt.Errorf("its schema is %d, this version of gray-upgrade replays schema %d: use the version that wrote it", h.Schema, Schema)
+	}
+	return nil
+}
+
+func (p *player) limits(text json.RawMessage) error {
+	var run judge.Limits
+	err := json.Unmarshal(text, &run)
+	if err != nil {
+		return err
+	}
+	p.run = &run
+	p.result.Limits, err = p.change(run)
+	p.result.Changed = p.result.Limits != run
+	return err
+}
+
+func (p *player) block(b judge.Block) {
+	p.result.Blocks++
+	p.sequence.Add(b)
+}
+
+func (p *player) logBlock(b judge.LogBlock) {
+	p.result.Blocks++
+	p.sequence.AddLogs(b)
+}
+
+// weigh puts the evidence as it is computed now into a sample, and says where it is not what was recorded.
+func (p *player) weigh(s judge.Sample) judge.Sample {
+	p.result.Samples++
+	if s.Evidence == nil {
+		return s
+	}
+	now, then := p.sequence.Evidence(), *s.Evidence
+	p.compare("evidence of errors", then.Errors, now.Errors)
+	p.compare("evidence of slow answers", then.Slow, now.Slow)
+	s.Evidence = &now
+	s.OnTrial.Logs = slices.Clone(s.OnTrial.Logs)
+	for i, l := range s.OnTrial.Logs {
+		s.OnTrial.Logs[i].Evidence = p.sequence.Template(l.Template)
+		p.compare("evidence of a new log line", l.Evidence, s.OnTrial.Logs[i].Evidence)
+	}
+	return s
+}
+
+func (p *player) compare(what string, then, now float64) {
+	if math.Abs(then-now) > 1e-6*math.Max(then, now) {
+		p.differ("%s: %g, recorded %g", what, now, then)
+	}
+}
+
+func (p *player) differ(format string, args ...any) {
+	if len(p.result.Differences) < maxDifferences && !p.result.Changed {
+		p.result.Differences = append(p.result.Differences, fmt.Sprintf("line %d: ", p.number)+fmt.Sprintf(format, args...))
+	}
+}
+
+// window is the one that a sample belongs to.
+func (p *player) window(s judge.Sample) *Window {
+	all := p.result.Windows
+	if n := len(all); n > 0 && all[n-1].Number == s.Window {
+		return &all[n-1]
+	}
+	open := End{Open: true}
+	p.result.Windows = append(all, Window{Number: s.Window, OnTrial: s.OnTrial.Name, Weight: s.Weight, From: s.From, Then: open, Now: open})
+	return &p.result.Windows[len(all)]
+}
+
+// sample judges what the watch looked at: it may end the window now.
+func (p *player) sample(s judge.Sample) []judge.Check {
+	s = p.weigh(s)
+	bad := judge.AtOnce(s, p.result.Limits)
+	if w := p.window(s); w.Now.Open && len(bad) > 0 {
+		w.Now = End{At: s.To, AtOnce: true, Verdict: judge.Fail, Deciding: bad}
+	}
+	return bad
+}
+
+// finding ended the window then. What a probe or the watch itself found has no rule: it is taken as it is.
+func (p *player) finding(f judge.Found) {
+	bad := p.sample(f.Sample)
+	w := p.window(f.Sample)
+	if w.Then.Open {
+		w.Then = End{At: f.At, AtOnce: true, Verdict: judge.Fail, Deciding: f.Checks}
+	}
+	for _, c := range f.Checks {
+		switch {
+		case !judge.Rule(c.Name):
+			if w.Now.Open {
+				w.Now = End{At: f.At, AtOnce: true, Verdict: judge.Fail, Deciding: []judge.Check{c}}
+			}
+		case !slices.ContainsFunc(bad, func(b judge.Check) bool { return b.Name == c.Name }):
+			p.differ("%s does not fail, recorded: %s", c.Name, c.Why)
+		}
+	}
+}
+
+// verdict ended the step, unless it was ended before. A step may be judged more than once, until it has enough evidence.
+func (p *player) verdict(at time.Time, j judge.Judged) {
+	s := p.weigh(j.Sample)
+	w, checks := p.window(s), judge.Judge(s, p.result.Limits)
+	if !w.Then.AtOnce {
+		w.Then = ended(at, j.Checks, *p.run)
+	}
+	if !w.Now.AtOnce {
+		w.Now = ended(at, checks, p.result.Limits)
+	}
+	for _, c := range checks {
+		i := slices.IndexFunc(j.Checks, func(o judge.Check) bool { return o.Name == c.Name })
+		found := slices.ContainsFunc(j.Found, func(f judge.Seen) bool { return f.Check.Name == c.Name })
+		if !found && (i < 0 || j.Checks[i].Verdict != c.Verdict) {
+			p.differ("%s: %s, which is not what was recorded: %s", c.Name, c.Verdict, c.Why)
+		}
+	}
+}
+
+// ended is the end that checks make.
+func ended(at time.Time, checks []judge.Check, l judge.Limits) End {
+	e := End{At: at, Verdict: judge.Pass}
+	for _, c := range checks {
+		if c.Verdict == judge.Fail {
+			e.Verdict, e.Deciding = judge.Fail, append(e.Deciding, c)
+		}
+	}
+	if e.Verdict == judge.Pass {
+		if e.Deciding = judge.Missing(checks, l); len(e.Deciding) > 0 {
+			e.Verdict = judge.Inconclusive
+		}
+	}
+	return e
+}
