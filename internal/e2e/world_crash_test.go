@@ -136,11 +136,15 @@ func TestTheServiceIsDeleted(t *testing.T) {
 	web.ResourceVersion, web.UID = "", ""
 	_, err = services.Create(t.Context(), web, metav1.CreateOptions{})
 	require.NoError(t, err)
+	anew, err := s.Snapshot(t.Context())
+	require.NoError(t, err)
+	before["services/web"] = anew["services/web"] // another UID and time of creation
 	code, err := tool.Wait()
 	require.NoError(t, err)
 	assert.Equal(t, 5, code, tool.Output())
 	assert.Contains(t, tool.Output(), "production's Service was deleted by somebody else")
 	atHome(t, s, before, "v1")
+	tally.add("Service deleted while users are on gray, and applied again", 1, "closed")
 }
 
 // TestNodeStopsAnswering takes the only node away for as long as it takes Kubernetes to notice: it runs alone. Nobody is to
