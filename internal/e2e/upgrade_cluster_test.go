@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/clustertest"
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
+	"github.com/gray-upgrade/gray-upgrade/internal/replay"
 )
 
 var shops atomic.Int32
@@ -108,6 +110,19 @@ func TestOneGrayPodThatFailsItsAccount(t *testing.T) {
 	atHome(t, s, before, "v1")
 }
 
+// replays asserts that the evidence of a run leads to its verdicts again.
+func replays(t *testing.T, tool *Tool) {
+	t.Helper()
+	text, err := tool.File("evidence/*/evidence.jsonl")
+	require.NoError(t, err)
+	r, err := replay.Replay(strings.NewReader(text), func(l judge.Limits) (judge.Limits, error) { return l, nil })
+	require.NoError(t, err)
+	assert.Empty(t, r.Differences)
+	assert.NotEmpty(t, r.Windows)
+	assert.NotZero(t, r.Blocks)
+	t.Log(r)
+}
+
 func TestAnomalyWithAProductionPodDown(t *testing.T) {
 	t.Parallel()
 	s, before := shopFor(t, Options{Replicas: 4})
@@ -143,6 +158,7 @@ func TestAnomalyWithAProductionPodDown(t *testing.T) {
 	require.True(t, ok, "no user met the bad version: the test shows nothing")
 	assert.Less(t, took, 5*time.Second)
 	t.Logf("first bad to last gray answer: %s", took)
+	replays(t, tool)
 	require.NoError(t, s.Fault(t.Context(), ProductionSelector, 0, `{}`))
 	atHome(t, s, before, "v1")
 }

@@ -137,6 +137,7 @@ func TestUsersAScalerAndABudget(t *testing.T) {
 	require.True(t, ok, summary)
 	assert.Equal(t, 1, strings.Count(differs, "<code>Deployment web</code>"), differs)
 	assert.Contains(t, differs, "containers&#91;web&#93;.image")
+	replays(t, tool)
 	users, answers, err := load.Stop()
 	require.NoError(t, err)
 	assert.Zero(t, users.Lost, "of %d requests: %v", users.Requests, users.Whys)

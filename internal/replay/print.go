@@ -42,7 +42,7 @@ func (r Result) String() string {
 // String is the end in a few words.
 func (e End) String() string {
 	if e.Open {
-		return "not ended"
+		return "not judged"
 	}
 	words := string(e.Verdict)
 	if e.AtOnce {
