@@ -86,6 +86,9 @@ func (s *session) plan(ctx context.Context) int {
 	}
 	s.host.Print(fmt.Sprintf("plan: Deployment %s/%s from %s to %s, at most %d pods, at least %s\n\n%s", story.Target.Namespace, story.Target.Deployment,
 		story.From, story.To, story.PeakPods, story.Plan.Least(), story.Plan))
+	if story.Foresight != "" {
+		s.host.Print(story.Foresight + "\n")
+	}
 	for _, text := range story.Warnings {
 		s.host.Warn(text)
 	}

@@ -265,13 +265,18 @@ func (b *bets) add(now time.Time, share, onTrial, reference, causes float64) {
 	}
 	known := (b.events + usual*usualWeight) / (b.requests + usualWeight)
 	for i, fault := range faults {
-		ratio := 1 + fault/known // how many times likelier an event is on trial
-		believed := ratio * share / (ratio*share + 1 - share)
-		gain := gain(onTrial/all, believed/share, (1-believed)/(1-share), causes)
+		win, lose := odd(1+fault/known, share)
+		gain := gain(onTrial/all, win, lose, causes)
 		for k := range b.begun {
 			b.begun[k].log[i] += gain
 		}
 	}
+}
+
+// odd returns what a bet on an event multiplies the capital by if it is on trial, and if it is not: events are taken to be
+// ratio times likelier there, and share (0..1) of them are expected there if they are not.
+func odd(ratio, share float64) (win, lose float64) {
+	return ratio / (ratio*share + 1 - share), 1 / (ratio*share + 1 - share)
 }
 
 // gain is the logarithm of what a block multiplies the capital by: the part of its events that was on trial wins by
@@ -288,13 +293,16 @@ func (b *bets) learn(events, requests float64) {
 	b.events, b.requests = b.events+events, b.requests+requests
 }
 
-// capital is that of all bets, and what is set aside. Two thirds of it are on the first, a third on all that come later.
+// firstBet is the part of the capital that is on the first bet; the rest is on all that come later.
+const firstBet = 2.0 / 3
+
+// capital is that of all bets, and what is set aside.
 func (b *bets) capital() float64 {
 	sum, rest := 0.0, 1.0
 	for k := range b.begun {
-		part := 2.0 / 3
+		part := firstBet
 		if k > 0 {
-			part = 1 / float64(3*k*(k+1))
+			part = (1 - firstBet) / float64(k*(k+1))
 		}
 		rest -= part
 		for _, log := range b.begun[k].log {

@@ -276,3 +276,30 @@ func TestAFaultThatBeginsLateIsFound(t *testing.T) {
 	t.Logf("found after %v", at-10*time.Minute)
 	assert.Less(t, at, 10*time.Minute+10*time.Second)
 }
+
+// TestTimeToTell compares what is foretold with the median of simulated runs.
+func TestTimeToTell(t *testing.T) {
+	for _, tt := range []struct {
+		share, rate float64
+		weight      int
+	}{{0.01, 200, 5}, {0.01, 20, 5}, {0.05, 50, 20}, {0.05, 20, 50}, {0.01, 100, 50}, {0.5, 400, 20}} {
+		want, ok := TimeToTell(tt.share, tt.rate, tt.weight, Defaults())
+		assert.True(t, ok)
+		var all []time.Duration
+		for seed := range uint64(31) {
+			after, _ := found(traffic{rate: tt.rate, weight: tt.weight, gray: 0.001 + tt.share, production: 0.001}, 6*want+time.Minute, seed)
+			all = append(all, after)
+		}
+		slices.Sort(all)
+		t.Logf("%.0f %% at weight %d of %.0f/s: foretold %v, median %v", 100*tt.share, tt.weight, tt.rate, want.Round(time.Second/4), all[15])
+		assert.InEpsilon(t, all[15].Seconds(), want.Seconds(), 0.6)
+	}
+	for _, weight := range []int{0, 100} {
+		_, ok := TimeToTell(0.01, 100, weight, Defaults())
+		assert.False(t, ok)
+	}
+	_, ok := TimeToTell(0.01, 0, 20, Defaults())
+	assert.False(t, ok)
+	_, ok = TimeToTell(0.01, 1e-6, 20, Defaults())
+	assert.False(t, ok, "years")
+}

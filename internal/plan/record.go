@@ -135,7 +135,8 @@ type Story struct {
 	Begin     time.Time `json:"begin"`
 	End       time.Time `json:"end"`
 	Plan      Plan      `json:"plan"`
-	Warnings  []string  `json:"warnings,omitempty"` // on top of the summary
+	Foresight string    `json:"foresight,omitempty"` // of a run that only planned: how long a bad image takes to be found
+	Warnings  []string  `json:"warnings,omitempty"`  // on top of the summary
 	Entries   []Entry   `json:"entries"`
 	Proofs    []Proof   `json:"proofs,omitempty"`
 	Failure   *Failure  `json:"failure,omitempty"`

@@ -15,7 +15,7 @@ import (
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 )
 
-// Schema is the version of the evidence that can be replayed: report.Schema.
+// Schema is the version of the evidence's lines (docs/evidence.md): the one that is written, and can be replayed.
 const Schema = 2
 
 // Window is one weight with one side on trial, as it ended then and as it ends now.

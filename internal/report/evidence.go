@@ -11,13 +11,11 @@ import (
 	"time"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
+	"github.com/gray-upgrade/gray-upgrade/internal/replay"
 )
 
-// Schema is the version of the evidence's lines, written in the first one.
-const Schema = 2
-
 // Evidence writes every sample and decision as one line of JSON: {"t": time, "kind": word, "v": value}. The first line
-// is of kind "header" and says which schema the others follow. Secrets become ***. It may be used concurrently.
+// is of kind "header" and says which schema the others follow (docs/evidence.md). Secrets become ***. It may be used concurrently.
 type Evidence struct {
 	now   func() time.Time
 	hide  *strings.Replacer // nil: there are no secrets
@@ -36,7 +34,7 @@ func NewEvidence(w io.Writer, secrets []string, now func() time.Time) *Evidence 
 		e.hide = config.LongHider(secrets)
 		e.short = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return s == "" || len(s) >= config.ShortSecret })
 	}
-	e.Record("header", map[string]any{"schema": Schema, "tool": "gray-upgrade"})
+	e.Record("header", map[string]any{"schema": replay.Schema, "tool": "gray-upgrade"})
 	return e
 }
 

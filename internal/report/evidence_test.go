@@ -24,7 +24,7 @@ func TestEvidenceLines(t *testing.T) {
 	e.Record("weight", map[string]int{"percent": 5})
 	e.Record("sample", judge.Bucket{Le: math.Inf(1), Count: 3})
 	require.NoError(t, e.Err())
-	assert.Equal(t, `{"t":"2026-03-01T12:00:00Z","kind":"header","v":{"schema":1,"tool":"gray-upgrade"}}
+	assert.Equal(t, `{"t":"2026-03-01T12:00:00Z","kind":"header","v":{"schema":2,"tool":"gray-upgrade"}}
 {"t":"2026-03-01T12:00:00Z","kind":"weight","v":{"percent":5}}
 {"t":"2026-03-01T12:00:00Z","kind":"sample","v":{"le":"+Inf","count":3}}
 `, b.String())

@@ -264,6 +264,9 @@ func steps(b *bytes.Buffer, s plan.Story) {
 		table.row(strconv.Itoa(i+1), prose(string(p.Phase), cellLength), prose(p.String(), cellLength), prose(p.Why, cellLength))
 	}
 	table.end()
+	if s.Foresight != "" {
+		b.WriteString(prose(s.Foresight, reasonLength) + "\n\n")
+	}
 }
 
 // list is a heading and one line a text.

@@ -169,6 +169,13 @@ func TestPlanTellsWhatARunWouldMeet(t *testing.T) {
 		assert.Equal(t, plan.Planned, story.Outcome)
 		require.Len(t, story.Warnings, 1)
 		assert.Contains(t, story.Warnings[0], "shop:v2 is on hold")
+		assert.Contains(t, story.Foresight, "at 100 requests/s, as measured now")
+
+		w.rate = func(int) float64 { return 0.1 }
+		story = u.Plan(t.Context(), plan.Record{})
+		assert.Empty(t, story.Foresight)
+		require.Len(t, story.Warnings, 1)
+		assert.Contains(t, story.Warnings[0], "it would be promoted. Make step-duration longer")
 
 		u.Config.Image = "shop:v2@sha256:new"
 		story = u.Plan(t.Context(), held)

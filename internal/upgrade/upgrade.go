@@ -93,7 +93,32 @@ func (r *run) foretell(ctx context.Context) error {
 		return err
 	}
 	r.story.Outcome = plan.Planned
-	return r.build(o)
+	if err := r.build(o); err != nil {
+		return err
+	}
+	return r.foresee(ctx)
+}
+
+// rateTime is how long a plan measures the traffic.
+const rateTime = 5 * time.Second
+
+// foresee measures the traffic for a moment and says what the plan's steps can find with it.
+func (r *run) foresee(ctx context.Context) error {
+	looking, stop := context.WithCancel(ctx)
+	defer stop()
+	findings := r.Watcher.Watch(looking)
+	if err := sleep(ctx, rateTime); err != nil {
+		return err
+	}
+	text, seen := plan.Foresee(r.story.Plan, r.Watcher.Rate(), r.Config.Limits)
+	stop()
+	for range findings {
+		continue // nobody is on gray: only its end matters
+	}
+	if r.story.Foresight = text; !seen {
+		r.story.Foresight, r.story.Warnings = "", append(r.story.Warnings, text)
+	}
+	return nil
 }
 
 // locked runs f under the Lease. f gets two contexts: ctx ends by a signal, a finding or the timeout; held ends only when

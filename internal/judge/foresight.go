@@ -1,0 +1,40 @@
+package judge
+
+import (
+	"math"
+	"time"
+)
+
+// TimeToTell returns about how long it takes to fail an image that answers that share (0..1) more of its requests with an
+// error than production, which does so with one in a thousand, at so many requests a second of both sides together and
+// a weight of gray in percent. ok is false where no evidence can arrive: one of the sides has no requests. It is the time
+// in which the logarithm of the capital grows to what is needed on average; half of the runs take less (compare
+// TestTimeToTell, which simulates them).
+func TimeToTell(share, rate float64, weight int, l Limits) (d time.Duration, ok bool) {
+	gray := float64(weight) / 100
+	if !(rate > 0) || !(share > 0) || gray <= 0 || gray >= 1 {
+		return 0, false
+	}
+	// Of one block: errors of gray and of production.
+	mine := rate * gray * (usual + share) * typicalBlock.Seconds()
+	theirs := rate * (1 - gray) * usual * typicalBlock.Seconds()
+	best := 0.0
+	for _, fault := range faults {
+		win, lose := odd(1+fault/usual, gray)
+		part, all := mine/(mine+theirs), mine+theirs
+		growth := all * gain(part, win, lose, 2) / 2
+		if all > 1 {
+			growth = gain(part, win, lose, causes(all))
+		}
+		best = math.Max(best, growth)
+	}
+	capital := l.need(forErrors) * float64(len(faults)) / firstBet
+	seconds := math.Log(capital) / best * typicalBlock.Seconds()
+	if !(best > 0) || seconds > (30*24*time.Hour).Seconds() {
+		return 0, false
+	}
+	return time.Duration(seconds * float64(time.Second)), true
+}
+
+// typicalBlock is how often the watch asks the gateway.
+const typicalBlock = 250 * time.Millisecond

@@ -1,0 +1,66 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
+)
+
+// smallFault is the share of requests that an image fails which the words of Foresee are about: the smallest that the
+// errors check is made to find.
+const smallFault = 0.01
+
+// Foresee says in one sentence how long the weights of a plan take to tell an image that fails 1 % more of its requests
+// than production from chance, at so many requests a second of both sides. seen is false where the plan is over before
+// the evidence is there: such an image would be promoted.
+func Foresee(p Plan, rate float64, l judge.Limits) (text string, seen bool) {
+	if rate <= 0 {
+		return "no requests could be counted in the last seconds, so it cannot be foretold how long a bad image takes to be found", true
+	}
+	var times []string
+	sum, at := 0.0, -1 // of the evidence needed, and the weight at which it is complete
+	for _, s := range p.Steps {
+		if s.Kind != Watch || s.Side != Gray || s.Weight >= 100 {
+			continue
+		}
+		need, ok := judge.TimeToTell(smallFault, rate, s.Weight, l)
+		if !ok {
+			continue
+		}
+		times = append(times, fmt.Sprintf("%s at weight %d", rough(need), s.Weight))
+		if sum += s.Duration.Seconds() / need.Seconds(); sum >= 1 && at < 0 {
+			at = s.Weight
+		}
+	}
+	if len(times) == 0 {
+		return "no step has users on both sides, so errors are compared with what production did before, without a stated rate of false alarms", true
+	}
+	text = fmt.Sprintf("at %s requests/s, as measured now, an image that fails 1 %% more of its requests than production is told from chance in about %s",
+		measured(rate), strings.Join(times, ", "))
+	if at < 0 {
+		return text + fmt.Sprintf("; the steps of this plan bring %.0f %% of the evidence that it takes: it would be promoted. Make step-duration longer", 100*sum), false
+	}
+	return text + fmt.Sprintf("; evidence adds up from step to step, so it is found at weight %d or before", at), true
+}
+
+// rough is a time that is known roughly.
+func rough(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return max(time.Second, d.Round(time.Second)).String()
+	case d < 10*time.Minute:
+		return d.Round(10 * time.Second).String()
+	case d < time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	}
+	return strings.TrimSuffix(d.Round(time.Hour).String(), "0m0s")
+}
+
+func measured(rate float64) string {
+	if rate < 10 {
+		return fmt.Sprintf("%.2g", rate)
+	}
+	return fmt.Sprintf("%.0f", rate)
+}
