@@ -25,12 +25,29 @@ type Check struct {
 	Unit    string  `json:"unit,omitempty"`
 	Why     string  `json:"why,omitempty"`
 	Where   string  `json:"where,omitempty"` // pod or object, where one is to blame
+	// OnTrial and Reference are what each side did, for people: "3.4 %". "" where it was not measured.
+	OnTrial   string `json:"onTrial,omitempty"`
+	Reference string `json:"reference,omitempty"`
+	// Evidence that what is above the limit is more than chance, and what it takes to fail; 0: it was not weighed.
+	Evidence float64 `json:"evidence,omitempty"`
+	Need     float64 `json:"need,omitempty"`
+	// Trend is how it went in the window; nil where that was not kept.
+	Trend *Trend `json:"trend,omitempty"`
+	// Lines are the most telling log templates, at most three.
+	Lines []LogTemplate `json:"lines,omitempty"`
 	// Infrastructure says that a failed check is not the image's fault.
 	Infrastructure bool `json:"infrastructure,omitempty"`
 	// Absent marks a rule whose source does not exist here (no metrics.k8s.io, a gateway without a latency
 	// histogram, nothing to compare with): it is inconclusive and said, but Worst and Missing leave it out, because
 	// waiting would not bring it.
 	Absent bool `json:"absent,omitempty"`
+}
+
+// Trend is a number of each side over equal parts of the window, oldest first.
+type Trend struct {
+	Unit      string    `json:"unit"`
+	OnTrial   []float64 `json:"onTrial"`
+	Reference []float64 `json:"reference"`
 }
 
 // The checks that make a step wait longer while they are inconclusive: see Missing.

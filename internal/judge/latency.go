@@ -52,6 +52,10 @@ func latency(s Sample, l Limits, n looks) Check {
 	}
 	normal, ok := quantile(0.99, ref)
 	hasNormal := ok && normal.total >= least(l)
+	c.OnTrial = got.String()
+	if normal.total > 0 {
+		c.Reference = normal.String()
+	}
 	bound, versus := l.P99.Seconds(), ""
 	if l.P99 <= 0 {
 		if !hasNormal {

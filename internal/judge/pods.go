@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -101,9 +102,11 @@ func newErrorLogs(s Sample, l Limits, n looks) Check {
 			s.OnTrial.Name, s.Reference.Name, s.OnTrial.logs())
 		return c.decide(0, float64(l.NewErrorLogs))
 	}
-	first := fresh[0]
+	c.Lines = telling(fresh)
+	first := c.Lines[0]
 	c.Where = "Pod " + first.Pod
-	c.Why = fmt.Sprintf("%s wrote error lines that %s does not, %d different (limit %d); the first, %d times: %s",
+	c.OnTrial, c.Reference = fmt.Sprintf("%d lines", written(fresh)), "0 lines"
+	c.Why = fmt.Sprintf("%s wrote error lines that %s does not, %d different (limit %d); the most telling, %d times: %s",
 		s.OnTrial.Name, s.Reference.Name, len(fresh), l.NewErrorLogs, first.Count, first.Line)
 	c = c.decide(float64(len(fresh)), float64(l.NewErrorLogs))
 	if c.Verdict != Fail {
@@ -124,6 +127,18 @@ func newErrorLogs(s Sample, l Limits, n looks) Check {
 		return c.weigh(likeliest(fresh, l.NewErrorLogs), l.need(forLogs))
 	}
 	return c
+}
+
+// maxTelling is how many templates a check shows.
+const maxTelling = 3
+
+// telling are the templates to look at first: most evidence, then most lines, then oldest.
+func telling(fresh []LogTemplate) []LogTemplate {
+	all := slices.Clone(fresh)
+	slices.SortStableFunc(all, func(a, b LogTemplate) int {
+		return cmp.Or(cmp.Compare(b.Evidence, a.Evidence), cmp.Compare(b.Count, a.Count))
+	})
+	return all[:min(len(all), maxTelling)]
 }
 
 // likeliest is the evidence that more than so many templates are new: that of the next one, in the order of evidence.

@@ -24,6 +24,10 @@ func requests(s Sample, l Limits) Check {
 		return c.unknown("the gateway's request count is unusable")
 	}
 	c.Got, c.Limit = got, float64(l.MinRequests)
+	c.OnTrial = fmt.Sprintf("%.0f", got)
+	if ref := s.Reference.Traffic.Requests; usable(ref) {
+		c.Reference = fmt.Sprintf("%.0f", ref)
+	}
 	c.Why = fmt.Sprintf("%s served %.0f requests, %d are needed", s.OnTrial.Name, got, l.MinRequests)
 	if got >= c.Limit {
 		c.Verdict = Pass
@@ -79,6 +83,7 @@ func errorShare(s Sample, l Limits) Check {
 	share, normal := ratio(trial.Errors, trial.Requests), ratio(ref.Errors, ref.Requests)
 	c.Why = fmt.Sprintf("%s answered 5xx to %.0f of %.0f requests (%s, limit %s more than %s); %s",
 		s.OnTrial.Name, trial.Errors, trial.Requests, percent(100*share), percent(limit), s.Reference.Name, s.referenceErrors())
+	c.OnTrial, c.Reference = percent(100*share), refShare(ref)
 	c = c.decide(math.Max(0, 100*(share-normal)), limit)
 	switch {
 	case s.Evidence == nil:
@@ -142,6 +147,13 @@ func (s Sample) referenceErrors() string {
 	}
 	return fmt.Sprintf("%s %.0f of %.0f (%s)%s", s.Reference.Name, ref.Errors, ref.Requests,
 		percent(100*ref.Errors/ref.Requests), s.past())
+}
+
+func refShare(ref Traffic) string {
+	if ref.Requests == 0 {
+		return ""
+	}
+	return percent(100 * ref.Errors / ref.Requests)
 }
 
 func counted(t Traffic) bool {

@@ -495,7 +495,7 @@ func TestWhyTellsWithNumbers(t *testing.T) {
 	s.OnTrial.Restarts = []Restart{{Pod: "g1", Container: "app", Reason: "Completed"}}
 	assert.Contains(t, check(t, Judge(s, Defaults()), "restarts").Why, "app of pod g1: Completed, exit code 0")
 	lines(2)(&s, nil)
-	assert.Equal(t, "gray wrote error lines that production does not, 1 different (limit 0); the first, 2 times: a 1; 2 of the 3 lines it takes to blame the image",
+	assert.Equal(t, "gray wrote error lines that production does not, 1 different (limit 0); the most telling, 2 times: a 1; 2 of the 3 lines it takes to blame the image",
 		check(t, Judge(s, Defaults()), "new-error-logs").Why)
 	trialLatency(&s, 900, 981, 1000, 1000)
 	l := Defaults()

@@ -65,10 +65,12 @@ const doubt = 0.1
 
 // weigh decides a check whose number was found to be above its limit, by the evidence that this is more than chance.
 func (c Check) weigh(evidence, need float64) Check {
+	if !usable(evidence, need) {
+		return c.unknown("the evidence is unusable: %s", c.Why)
+	}
+	c.Evidence, c.Need = evidence, need
 	c.Why += fmt.Sprintf("; evidence %s, %.0f needed", odds(evidence), need)
 	switch {
-	case !usable(evidence, need):
-		return c.unknown("the evidence is unusable: %s", c.Why)
 	case evidence >= need:
 		c.Verdict = Fail
 	case evidence >= doubt*need:
