@@ -43,13 +43,6 @@ type Check struct {
 	Absent bool `json:"absent,omitempty"`
 }
 
-// Trend is a number of each side over equal parts of the window, oldest first.
-type Trend struct {
-	Unit      string    `json:"unit"`
-	OnTrial   []float64 `json:"onTrial"`
-	Reference []float64 `json:"reference"`
-}
-
 // The checks that make a step wait longer while they are inconclusive: see Missing.
 const (
 	NameRequests     = "requests"

@@ -20,17 +20,17 @@ func (w *Watch) concurrent() bool { return w.window.weight > 0 && w.window.weigh
 
 // addBlock weighs what happened between two answers of the gateway and writes it down.
 func (w *Watch) addBlock(from, to snapshot) {
-	if !w.concurrent() {
-		return
-	}
 	trial, ref := w.window.onTrial, other(w.window.onTrial)
 	count := w.counting(difference(w.history[w.first()].of(ref), from.of(ref)).Latency)
 	b := judge.Block{
 		To: to.at, Window: w.window.number, Share: w.shareOnTrial(),
 		OnTrial: count(difference(from.of(trial), to.of(trial))), Reference: count(difference(from.of(ref), to.of(ref))),
 	}
-	w.sequence.Add(b)
-	w.Record("block", b)
+	w.window.trend.Add(b)
+	if w.concurrent() {
+		w.sequence.Add(b)
+		w.Record("block", b)
+	}
 }
 
 // counting returns what counts a block, given the latencies of the reference before it; where they say nothing yet, those

@@ -91,6 +91,7 @@ type window struct {
 	found    []judge.Seen
 	probed   []judge.Check // last round
 	recorded time.Time     // last sample written down
+	trend    judge.Course  // of both sides' requests
 }
 
 // New returns a Watch that has not begun. Until the first Begin it compares nothing: gray is on trial at weight 0.

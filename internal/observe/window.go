@@ -87,7 +87,7 @@ func (w *Watch) Verdict() []judge.Check {
 			checks[i] = f
 		}
 	}
-	checks = append(checks, probeChecks(probed, checksOf(found))...)
+	checks = w.window.trend.Explain(append(checks, probeChecks(probed, checksOf(found))...))
 	w.Record("verdict", judge.Judged{Checks: checks, Sample: sample, Found: found})
 	return checks
 }
@@ -153,7 +153,7 @@ func (w *Watch) findings(now time.Time, news []judge.Seen) []judge.Finding {
 		if len(mine) == 0 {
 			continue
 		}
-		f := judge.Finding{At: now, Checks: checksOf(mine), Infrastructure: infrastructure}
+		f := judge.Finding{At: now, Checks: w.window.trend.Explain(checksOf(mine)), Infrastructure: infrastructure}
 		w.recordFound(f, mine)
 		all = append(all, f)
 	}
