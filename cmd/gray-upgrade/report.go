@@ -16,9 +16,9 @@ const (
 	evidenceFile   = 0o644
 )
 
-// writeReport puts summary and chart beside the evidence, for those who prefer to look.
+// writeReport puts summary, chart and page beside the evidence, for those who prefer to look.
 func writeReport(folder string, s plan.Story, log *slog.Logger) {
-	for name, text := range map[string][]byte{"summary.md": report.Markdown(s), "weight.svg": report.SVG(s)} {
+	for name, text := range map[string][]byte{"summary.md": report.Markdown(s), "weight.svg": report.SVG(s), "report.html": report.Page(s)} {
 		if err := os.WriteFile(filepath.Join(folder, name), text, evidenceFile); err != nil {
 			log.Warn("write the report", "file", name, "error", err)
 		}

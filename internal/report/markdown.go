@@ -25,6 +25,7 @@ const (
 	weightBytes   = 100 << 10
 	proofBytes    = 180 << 10
 	checkBytes    = 140 << 10
+	lineBytes     = 20 << 10
 	planBytes     = 40 << 10
 	changeBytes   = 40 << 10
 )
@@ -57,14 +58,14 @@ func failure(b *bytes.Buffer, f *plan.Failure) {
 		return
 	}
 	for _, answer := range answers(f) {
-		if answer.text != "" {
-			fmt.Fprintf(b, "- **%s**: %s\n", answer.question, prose(answer.text, reasonLength))
+		if answer.Text != "" {
+			fmt.Fprintf(b, "- **%s**: %s\n", answer.Question, prose(answer.Text, reasonLength))
 		}
 	}
 	b.WriteString("\n")
 }
 
-type answer struct{ question, text string }
+type answer struct{ Question, Text string }
 
 func answers(f *plan.Failure) []answer {
 	return []answer{{"what", f.What}, {"where", f.Where}, {"done", f.Done}, {"next", f.Next}}
@@ -93,8 +94,8 @@ func facts(b *bytes.Buffer, s plan.Story) {
 		{"peak", peak},
 		{"run", run},
 	} {
-		if fact.text != "" {
-			fmt.Fprintf(b, "- %s: %s\n", fact.question, fact.text)
+		if fact.Text != "" {
+			fmt.Fprintf(b, "- %s: %s\n", fact.Question, fact.Text)
 		}
 	}
 	b.WriteString("\n")
@@ -217,40 +218,92 @@ func proofs(b *bytes.Buffer, all []plan.Proof) {
 	table.end()
 }
 
-// evidence is one row a check, what failed first.
-func evidence(b *bytes.Buffer, s plan.Story) {
-	type judged struct {
-		judge.Check
+// ruled is a check, when it was judged, and which side was on trial then.
+type ruled struct {
+	judge.Check
 
-		when string
-		side plan.Side
-	}
-	var all []judged
+	when string
+	side plan.Side
+}
+
+// verdicts are all checks of a run, what failed first.
+func verdicts(s plan.Story) []ruled {
+	var all []ruled
 	for _, e := range s.Entries {
 		for _, c := range e.Checks {
-			all = append(all, judged{c, clock(e.End), e.Step.Side})
+			all = append(all, ruled{c, clock(e.End), e.Step.Side})
 		}
 	}
 	if s.Failure != nil {
 		for _, c := range s.Failure.Checks {
-			known := slices.ContainsFunc(all, func(j judged) bool { return j.Name == c.Name && j.Verdict == c.Verdict && j.Why == c.Why })
+			known := slices.ContainsFunc(all, func(j ruled) bool { return j.Name == c.Name && j.Verdict == c.Verdict && j.Why == c.Why })
 			if !known {
-				all = append(all, judged{c, "", s.Failure.Step.Side})
+				all = append(all, ruled{c, "", s.Failure.Step.Side})
 			}
 		}
 	}
+	slices.SortStableFunc(all, func(x, y ruled) int { return rank(x.Verdict) - rank(y.Verdict) })
+	return all
+}
+
+// evidence is one row a check, and the log lines that tell most.
+func evidence(b *bytes.Buffer, s plan.Story) {
+	all := verdicts(s)
 	if len(all) == 0 {
 		return
 	}
-	slices.SortStableFunc(all, func(x, y judged) int { return rank(x.Verdict) - rank(y.Verdict) })
 	b.WriteString("### Checks\n\n")
-	table := newTable(b, checkBytes, "time", "signal", "verdict", "on trial", "limit", "why", "where")
+	table := newTable(b, checkBytes, "time", "signal", "verdict", "on trial", "other side", "limit", "evidence", "why", "where")
 	for _, j := range all {
-		table.row(j.when, prose(j.Name, cellLength), strong(string(j.Verdict)),
-			prose(strings.TrimSpace(string(j.side)+" "+got(j.Check)), cellLength), prose(measure(j.Limit, j.Unit), cellLength),
-			prose(j.Why, 2*cellLength), code(j.Where, nameLength))
+		table.row(j.when, prose(j.Name, cellLength), strong(string(j.Verdict)), sideCell(j.side, j.mine(), course(j.Trend, true)),
+			sideCell(opposite(j.side), j.Reference, course(j.Trend, false)), prose(measure(j.Limit, j.Unit), cellLength),
+			prose(j.weight(), cellLength), prose(j.Why, 2*cellLength), code(j.Where, nameLength))
 	}
 	table.end()
+	logLines(b, all)
+}
+
+// sideCell is what one side did, and how it went.
+func sideCell(side plan.Side, did, course string) string {
+	if did == "" && course == "" {
+		return ""
+	}
+	cell := prose(strings.TrimSpace(string(side)+" "+did), cellLength)
+	if course != "" {
+		cell += "<br>" + prose(course, cellLength)
+	}
+	return cell
+}
+
+func opposite(side plan.Side) plan.Side {
+	switch side {
+	case plan.Gray:
+		return plan.Production
+	case plan.Production:
+		return plan.Gray
+	}
+	return side
+}
+
+// maxLineTables is how many checks have their lines shown.
+const maxLineTables = 2
+
+// logLines shows the lines behind failed checks of the logs, as they were written.
+func logLines(b *bytes.Buffer, all []ruled) {
+	tables := 0
+	for _, j := range all {
+		if j.Verdict != judge.Fail || len(j.Lines) == 0 || tables == maxLineTables {
+			continue
+		}
+		if tables++; tables == 1 {
+			b.WriteString("### New log lines\n\n")
+		}
+		table := newTable(b, lineBytes, "line", "times on "+string(j.side), "pod", "evidence")
+		for _, l := range j.Lines {
+			table.row(code(l.Line, cellLength), strconv.Itoa(l.Count), code(l.Pod, nameLength), prose(odds(l.Evidence), cellLength))
+		}
+		table.end()
+	}
 }
 
 // steps is the plan of a run that only planned.

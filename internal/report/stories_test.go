@@ -1,6 +1,7 @@
 package report
 
 import (
+	"math"
 	"time"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
@@ -69,10 +70,27 @@ func shift(phase plan.Phase, weight int) plan.Step {
 }
 
 var (
-	goodErrors = judge.Check{Name: "error share", Verdict: judge.Pass, Got: 0.1, Limit: 1, Unit: "points", Why: "gray answered 5xx to 1 of 1003 requests (0.1 %), production to 2 of 3611 (0.06 %)"}
-	badErrors  = judge.Check{Name: "error share", Verdict: judge.Fail, Got: 29.8, Limit: 1, Unit: "points", Why: "gray answered 5xx to 61 of 203 requests (30 %), production to 2 of 811 (0.2 %)", Where: "web-gray"}
-	newLogs    = judge.Check{Name: "new error logs", Verdict: judge.Fail, Got: 1, Limit: 0, Unit: "templates", Why: "gray wrote 61 times what production never writes: ERROR payment <n>: nil pointer", Where: "web-gray-7c9f-x2x"}
-	noMetrics  = judge.Check{Name: "memory", Verdict: judge.Inconclusive, Limit: 1.5, Unit: "x", Absent: true, Why: "metrics.k8s.io is not there: not measured"}
+	goodErrors = judge.Check{
+		Name: "errors", Verdict: judge.Pass, Got: 0.04, Limit: 0.5, Unit: "percentage points", OnTrial: "0.10 %", Reference: "0.06 %",
+		Why:   "gray answered 5xx to 1 of 1003 requests (0.10 %, limit 0.50 % more than production); production 2 of 3611 (0.06 %)",
+		Trend: &judge.Trend{Unit: "% errors", OnTrial: []float64{0, 0, 0.5, 0}, Reference: []float64{0, 0.1, 0, 0.1}},
+	}
+	badErrors = judge.Check{
+		Name: "errors", Verdict: judge.Fail, Got: 29.8, Limit: 0.5, Unit: "percentage points", OnTrial: "30.0 %", Reference: "0.25 %",
+		Evidence: 1503, Need: 125, Where: "web-gray",
+		Why:   "gray answered 5xx to 61 of 203 requests (30.0 %, limit 0.50 % more than production); production 2 of 811 (0.25 %); evidence 1503, 125 needed",
+		Trend: &judge.Trend{Unit: "% errors", OnTrial: []float64{0, 5, 28, 31, 30, math.NaN()}, Reference: []float64{0, 1, 0, 0, 0.5, 0}},
+	}
+	newLogs = judge.Check{
+		Name: "new-error-logs", Verdict: judge.Fail, Got: 1, Limit: 0, Unit: "templates", OnTrial: "61 lines", Reference: "0 lines",
+		Evidence: 2e7, Need: 1000, Where: "Pod web-gray-7c9f-x2x",
+		Why: "gray wrote error lines that production does not, 1 different (limit 0); the most telling, 61 times: ERROR payment 17: nil pointer",
+		Lines: []judge.LogTemplate{
+			{Template: "ERROR payment *: nil pointer", Line: "ERROR payment 17: nil pointer", Count: 60, Pod: "web-gray-7c9f-x2x", Evidence: 2e7},
+			{Template: "ERROR <b>", Line: "ERROR <b>|`x`\x1b[31m", Count: 1, Pod: "web-gray-7c9f-x2x"},
+		},
+	}
+	noMetrics = judge.Check{Name: "memory", Verdict: judge.Inconclusive, Limit: 1.5, Unit: "x", Absent: true, Why: "metrics.k8s.io is not there: not measured"}
 )
 
 func (t *teller) toWeight20() *teller {

@@ -15,7 +15,7 @@ func Text(s plan.Story) string {
 	fmt.Fprintf(&b, "gray-upgrade: %s\n", clean(line, reasonLength))
 	if s.Failure != nil {
 		for _, a := range answers(s.Failure) {
-			field(&b, a.question, a.text)
+			field(&b, a.Question, a.Text)
 		}
 	}
 	for i, w := range s.Warnings {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -155,6 +156,67 @@ func got(c judge.Check) string {
 		return "not measured"
 	}
 	return measure(c.Got, c.Unit)
+}
+
+// mine is what the side on trial did.
+func (j ruled) mine() string {
+	if j.OnTrial != "" {
+		return j.OnTrial
+	}
+	return got(j.Check)
+}
+
+// weight is the evidence there is, of what it takes to fail.
+func (j ruled) weight() string {
+	if j.Need == 0 {
+		return ""
+	}
+	return cmp.Or(odds(j.Evidence), "0") + " (" + number(j.Need) + " needed)"
+}
+
+// odds is evidence in words: nobody reads the difference between a million and more.
+func odds(evidence float64) string {
+	switch {
+	case evidence == 0:
+		return ""
+	case evidence >= 1e6:
+		return "over 1000000"
+	}
+	return number(evidence)
+}
+
+// highest is the top of the scale on which both sides are drawn: at least 1 %, less is flat.
+func highest(t *judge.Trend) float64 {
+	most := 1.0
+	for _, v := range slices.Concat(t.OnTrial, t.Reference) {
+		most = max(most, sound(v))
+	}
+	return most
+}
+
+// sound is a number that can be drawn.
+func sound(v float64) float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0
+	}
+	return max(0, v)
+}
+
+// course draws how a number of one side went, on the scale of both.
+func course(t *judge.Trend, onTrial bool) string {
+	if t == nil {
+		return ""
+	}
+	values, most := t.Reference, highest(t)
+	if onTrial {
+		values = t.OnTrial
+	}
+	bars := []rune("▁▂▃▄▅▆▇█")
+	line := make([]rune, 0, len(values))
+	for _, v := range values {
+		line = append(line, bars[int(math.Round(sound(v)/most*float64(len(bars)-1)))])
+	}
+	return fmt.Sprintf("%s (█ = %s %s)", string(line), number(most), t.Unit)
 }
 
 // percent is gray's share of the requests served, or "" where none were seen.
