@@ -30,8 +30,9 @@ type Config struct {
 	// How it goes.
 	Steps        []int // weights in percent, rising
 	StepDuration time.Duration
-	ReturnSteps  []int // weights of production on the way back, in percent of requests on gray, falling to 0
-	GrayReplicas int32 // 0: max(1, 10 % of production)
+	StepTimeout  time.Duration // 0: see StepLimit
+	ReturnSteps  []int         // weights of production on the way back, in percent of requests on gray, falling to 0
+	GrayReplicas int32         // 0: max(1, 10 % of production)
 	Gray         Parameters
 	Production   Parameters
 	Limits       judge.Limits
@@ -157,4 +158,12 @@ func (c Check) On(side string) bool {
 // ProvesGray says whether any check is for gray. Without one a gray pod counts as proven when it is ready.
 func (c Config) ProvesGray() bool {
 	return slices.ContainsFunc(c.Checks, func(c Check) bool { return c.On("gray") })
+}
+
+// StepLimit is how long a weight is watched at most while there is not enough evidence.
+func (c Config) StepLimit() time.Duration {
+	if c.StepTimeout > 0 {
+		return c.StepTimeout
+	}
+	return 4*c.StepDuration + time.Minute
 }

@@ -28,6 +28,9 @@ func (p *parser) together() {
 	if byManifest {
 		p.withManifest()
 	}
+	if limit, given := p.from["step-timeout"]; given && p.config.StepTimeout > 0 && p.config.StepTimeout < p.config.StepDuration {
+		p.fault(limit, "is below step-duration", "0s, or at least "+p.config.StepDuration.String())
+	}
 }
 
 // withManifest notes what the manifest says already.

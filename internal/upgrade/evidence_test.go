@@ -53,6 +53,19 @@ func TestNotEnoughEvidenceNeverAdvances(t *testing.T) {
 	}
 }
 
+// TestTheUserSaysHowLongAStepWaitsForEvidence.
+func TestTheUserSaysHowLongAStepWaitsForEvidence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.verdict = func(plan.Side, int) []judge.Check { return unseen(judge.NameRequests, "none came") }
+		u := w.upgrade("1")
+		u.Config.StepTimeout = 45 * time.Second
+		story := u.Run(t.Context())
+		assert.Equal(t, plan.Undecided, story.Outcome)
+		assert.Equal(t, 45*time.Second, watched(t, story, 5).Round(time.Second))
+	})
+}
+
 // TestEvidenceThatComesInTheExtensionIsEnough: logs that can be read again let the step go on.
 func TestEvidenceThatComesInTheExtensionIsEnough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -190,7 +190,7 @@ func (r *run) still(ctx context.Context, weight int) error {
 }
 
 // watch lets the time of a step pass and returns its verdict. Findings end it at once through ctx. Missing evidence
-// (judge.Missing) makes it longer, at most four times as long (and a minute), then the answer is "not enough evidence".
+// (judge.Missing) makes it longer, up to Config.StepLimit, then the answer is "not enough evidence".
 // A duration of 0 asks for no evidence.
 func (r *run) watch(ctx context.Context, s plan.Step) error {
 	if err := sleep(ctx, s.Duration); err != nil {
@@ -198,7 +198,7 @@ func (r *run) watch(ctx context.Context, s plan.Step) error {
 	}
 	checks := r.Watcher.Verdict()
 	if s.Duration > 0 {
-		for until := time.Now().Add(3*s.Duration + time.Minute); r.thin(checks) && time.Now().Before(until); checks = r.Watcher.Verdict() {
+		for until := time.Now().Add(r.Config.StepLimit() - s.Duration); r.thin(checks) && time.Now().Before(until); checks = r.Watcher.Verdict() {
 			if err := sleep(ctx, lookAgain); err != nil {
 				return err
 			}
