@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -24,6 +25,7 @@ type clients struct {
 	kube      kubernetes.Interface
 	dynamic   dynamic.Interface
 	namespace string // the input, or that of the kubeconfig's context
+	failed    *atomic.Int64
 }
 
 // connect reads the kubeconfig, or takes the pod's ServiceAccount. It sends nothing yet. Without any of them it is a
@@ -46,7 +48,8 @@ func connect(c config.Config, log *slog.Logger) (clients, error) {
 	// client-go's default of 5 requests a second would make a close wait for its own client.
 	rc.QPS, rc.Burst, rc.UserAgent = 100, 200, "gray-upgrade/"+version
 	rc.Wrap(timely(callTime, log))
-	rc.Wrap(patient(log))
+	failed := &atomic.Int64{}
+	rc.Wrap(patient(failed, log))
 	kube, kubeErr := kubernetes.NewForConfig(rc)
 	dyn, dynErr := dynamic.NewForConfig(rc)
 	if err := errors.Join(kubeErr, dynErr); err != nil {
@@ -55,7 +58,7 @@ func connect(c config.Config, log *slog.Logger) (clients, error) {
 	if c.Namespace != "" {
 		namespace = c.Namespace
 	}
-	return clients{rest: rc, kube: kube, dynamic: dyn, namespace: namespace}, nil
+	return clients{rest: rc, kube: kube, dynamic: dyn, namespace: namespace, failed: failed}, nil
 }
 
 // lease is the lock on the upgrades of a service, not yet taken.

@@ -49,6 +49,7 @@ func (s *session) act(ctx context.Context, do func(*app, context.Context) plan.S
 		s.log.Warn("the post step will not know of this upgrade", "error", err)
 	}
 	story := do(a, ctx)
+	story.Warnings = append(story.Warnings, told(a.failed.Load())...)
 	s.finish(story)
 	if story.Outcome != plan.Stuck {
 		_ = s.host.State(stateDone, "true")

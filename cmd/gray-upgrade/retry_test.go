@@ -41,7 +41,8 @@ func TestPatient(t *testing.T) {
 			}))
 			t.Cleanup(s.Close)
 			rc := &rest.Config{Host: s.URL}
-			rc.Wrap(patient(slog.New(slog.DiscardHandler)))
+			var failed atomic.Int64
+			rc.Wrap(patient(&failed, slog.New(slog.DiscardHandler)))
 			kube, err := kubernetes.NewForConfig(rc)
 			require.NoError(t, err)
 			pods := kube.CoreV1().Pods("shop")
@@ -52,6 +53,7 @@ func TestPatient(t *testing.T) {
 			}
 			assert.Equal(t, tt.asked > 1, err == nil, err)
 			assert.Equal(t, tt.asked, asked.Load())
+			assert.Equal(t, tt.status >= 500, len(told(failed.Load())) == 1)
 		})
 	}
 }

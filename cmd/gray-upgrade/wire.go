@@ -48,6 +48,7 @@ type app struct {
 	cluster  *cluster.Cluster
 	dialer   *forward.Dialer
 	evidence *os.File
+	failed   *atomic.Int64 // calls that the API server failed
 }
 
 // wire finds the objects of the upgrade and connects the parts. It only reads.
@@ -77,7 +78,7 @@ func wire(ctx context.Context, c config.Config, host *ci.Host, log *slog.Logger)
 		Dynamic: cl.dynamic, Kube: cl.kube, Dial: dialer.Dial, Target: target, Fence: lease.Fence,
 		Pods: c.GatewayPods, URL: c.URL, SideHeader: c.SideHeader, Confirm: c.Confirm, Log: log,
 	})
-	a := &app{lease: lease, cluster: sides, dialer: dialer}
+	a := &app{lease: lease, cluster: sides, dialer: dialer, failed: cl.failed}
 	evidence, err := a.openEvidence(c)
 	if err != nil {
 		return nil, err

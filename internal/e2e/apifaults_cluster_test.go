@@ -96,6 +96,11 @@ func faulty(t *testing.T, from string, pick func(Call) *fault) (injected int32, 
 		assert.NotContains(t, status, "on hold")
 	}
 	atHome(t, s, before, version)
+	if count.Load() >= int32(len(faults)) { // each kind was met
+		summary, err := tool.File("summary.md")
+		require.NoError(t, err)
+		assert.Contains(t, summary, "the API server failed")
+	}
 	return count.Load(), ended
 }
 
