@@ -24,7 +24,7 @@ type Seen struct {
 }
 
 // Rule says whether checks of that name come from a rule of Judge: one in each window. Others belong to a pod or a source.
-func Rule(name string) bool { return rules[name] }
+func Rule(name string) bool { return rules[name] || Check{Name: name}.IsQuery() }
 
 var rules = func() map[string]bool {
 	names := map[string]bool{}

@@ -131,6 +131,7 @@ type Sample struct {
 	// Evidence is that of the run until now, where both sides have users at once. Without it (nil) the counts of the window
 	// are compared with those of the past, and no rate of false alarms can be stated.
 	Evidence *Evidence `json:"evidence,omitempty"`
+	Queries  []Series  `json:"queries,omitempty"` // of a monitoring server, since the window began
 }
 
 // Limits are the user's thresholds. Defaults returns the documented ones.

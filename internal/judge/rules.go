@@ -16,7 +16,7 @@ func Defaults() Limits {
 // has nothing to go by is inconclusive, never a pass. Fewer bad lines or slow answers than it takes to blame the image
 // are a pass that says so: they were seen, and a step that waited for more of them would wait for ever in a good upgrade.
 func Judge(s Sample, l Limits) []Check {
-	return []Check{
+	return append([]Check{
 		requests(s, l),
 		routing(s),
 		errorShare(s, l),
@@ -26,7 +26,7 @@ func Judge(s Sample, l Limits) []Check {
 		newErrorLogs(s, l, endOfStep),
 		memory(s, l),
 		cpu(s, l),
-	}
+	}, queries(s, endOfStep)...)
 }
 
 // AtOnce returns the checks that already fail in this window and must end the step now; none is not a pass. It may
@@ -47,7 +47,7 @@ func AtOnce(s Sample, l Limits) []Check {
 		all = append(all, latency(s, l, manyLooks))
 	}
 	var failed []Check
-	for _, c := range all {
+	for _, c := range append(all, queries(s, manyLooks)...) {
 		if c.Verdict == Fail {
 			failed = append(failed, c)
 		}
@@ -91,11 +91,11 @@ func Worst(checks []Check) Verdict {
 // weight rises. Where the user asks for no requests at all (min-requests 0), what the gateway counts is not waited for.
 // What is absent would not come by waiting. Memory and CPU hold no step back: metrics.k8s.io may be slow or not there,
 // and what matters of them shows in restarts and latency. Routing has its own meaning: few requests are told by
-// "requests".
+// "requests". A query is waited for because the user asks it.
 func Missing(checks []Check, l Limits) []Check {
 	var missing []Check
 	for _, c := range checks {
-		if c.Verdict == Inconclusive && !c.Absent && mustHave(c.Name, l) {
+		if c.Verdict == Inconclusive && !c.Absent && (mustHave(c.Name, l) || c.IsQuery()) {
 			missing = append(missing, c)
 		}
 	}

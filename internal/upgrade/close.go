@@ -135,7 +135,9 @@ func (r *run) accuse(ctx context.Context, c *closing) {
 const askNodes = 5 * time.Second
 
 func (r *run) lost(ctx context.Context, c *closing) []string {
-	byItself := func(check judge.Check) bool { return check.Name != judge.NameErrors && check.Name != judge.NameLatency }
+	byItself := func(check judge.Check) bool {
+		return check.Name != judge.NameErrors && check.Name != judge.NameLatency && !check.IsQuery()
+	}
 	if c.seen.Promoted || len(c.failure.Checks) == 0 || slices.ContainsFunc(c.failure.Checks, byItself) {
 		return nil
 	}

@@ -248,6 +248,9 @@ func toSeeMore(c judge.Check) string {
 	case judge.NameNewErrorLogs:
 		return "repair what keeps the logs from being read or compared (permission pods/log, the nodes' kubelets), or raise thresholds: {new-error-logs: ...}, then rerun; the image is not blamed"
 	}
+	if c.IsQuery() {
+		return "look at what the query answers in Prometheus for both sides, correct it or take it out, or make step-duration longer, then rerun; the image is not blamed"
+	}
 	return ""
 }
 
