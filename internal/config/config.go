@@ -45,6 +45,12 @@ type Config struct {
 	CloseTimeout time.Duration
 	PodTimeout   time.Duration
 
+	// Who else is asked how both sides fare.
+	PrometheusURL    string // base URL; "": nobody
+	PrometheusPreset Preset
+	PrometheusToken  string // a secret, from the environment only
+	Queries          []Query
+
 	OfflineTestJob string // file with a Job that tests gray offline; "": the checks alone do
 
 	// What closes gray when the runner is lost.

@@ -30,13 +30,15 @@ func Parse(file []byte, fileName string, inputs []Input, getenv func(string) str
 	p := &parser{config: Defaults(), getenv: getenv, from: map[string]value{}}
 	p.read(file, fileName, inputs)
 	p.ownImage()
+	p.token()
 	p.required()
 	p.together()
+	p.asks()
 	return p.result()
 }
 
 // ParseTarget is Parse for commands that only bring home what is there (close, status, offline-test): no image is
-// needed, and test accounts and checks are left out, so that a job without their secrets can still close.
+// needed, and test accounts, checks and queries are left out, so that a job without their secrets can still close.
 func ParseTarget(file []byte, fileName string, inputs []Input) (Config, error) {
 	p := &parser{config: Defaults(), targetOnly: true, from: map[string]value{}}
 	p.read(file, fileName, inputs)
@@ -148,7 +150,7 @@ func (p *parser) unknownKey(in value, key node, path string, known []string) {
 // read takes the file and the inputs, and sets what they say.
 func (p *parser) read(file []byte, fileName string, inputs []Input) {
 	given := map[string][]value{}
-	accounts, checks := p.file(file, fileName, given)
+	accounts, checks, queries := p.file(file, fileName, given)
 	p.inputs(inputs, given)
 	for _, k := range Keys {
 		values := given[k.Name]
@@ -167,11 +169,12 @@ func (p *parser) read(file []byte, fileName string, inputs []Input) {
 	if !p.targetOnly {
 		p.accounts(accounts)
 		p.checks(checks)
+		p.queries(queries)
 	}
 }
 
 // file sorts the keys of the config file by name.
-func (p *parser) file(text []byte, name string, given map[string][]value) (accounts, checks value) {
+func (p *parser) file(text []byte, name string, given map[string][]value) (accounts, checks, queries value) {
 	root, troubles := read(text)
 	all := lines(text)
 	for _, t := range troubles {
@@ -179,12 +182,12 @@ func (p *parser) file(text []byte, name string, given map[string][]value) (accou
 	}
 	top := value{origin: place(name+":0:0", root.line, root.column), node: root, lines: all}
 	if root.kind == nothing {
-		return accounts, checks
+		return accounts, checks, queries
 	}
 	if root.kind != mapping {
 		top.path = "config"
 		p.fault(top, "the file is "+root.kind.String(), "a map with inputs as keys")
-		return accounts, checks
+		return accounts, checks, queries
 	}
 	known := fileKeys()
 	for _, kv := range root.pairs {
@@ -195,6 +198,8 @@ func (p *parser) file(text []byte, name string, given map[string][]value) (accou
 			accounts = v
 		case key == "checks":
 			checks = v
+		case key == "queries":
+			queries = v
 		case key == "config":
 			p.fault(v, "cannot stand in the file that it names", "--config, input config or environment variable GRAY_CONFIG")
 		case !slices.Contains(known, key):
@@ -205,7 +210,7 @@ func (p *parser) file(text []byte, name string, given map[string][]value) (accou
 			given[key] = append(given[key], v)
 		}
 	}
-	return accounts, checks
+	return accounts, checks, queries
 }
 
 // trouble notes what makes the file unreadable.
@@ -266,7 +271,7 @@ func fileKeys() []string {
 			names = append(names, k.Name)
 		}
 	}
-	return append(names, "accounts", "checks")
+	return append(names, "accounts", "checks", "queries")
 }
 
 func secret(key string) bool {

@@ -69,10 +69,15 @@ func (p *parser) gatewayPods(v value) {
 }
 
 func (p *parser) url(v value) {
-	const allowed = "http:// or https://, a host, and at most a path, like http://shop.example.com"
+	p.config.URL = p.baseURL(v, "http://shop.example.com", "test accounts belong in the config file")
+}
+
+// baseURL reads a URL that paths are added to; secrets says where a password belongs instead. "" with a fault.
+func (p *parser) baseURL(v value, like, secrets string) string {
+	allowed := "http:// or https://, a host, and at most a path, like " + like
 	s, ok := p.plain(v, allowed)
 	if !ok {
-		return
+		return ""
 	}
 	u, err := url.Parse(s)
 	if strings.ContainsRune(s, '@') { // a password may stand in it: it is not printed
@@ -87,15 +92,15 @@ func (p *parser) url(v value) {
 	case u.Host == "" || u.Hostname() == "":
 		problem = "has no host"
 	case u.User != nil:
-		problem = "holds a user or password; test accounts belong in the config file"
+		problem = "holds a user or password; " + secrets
 	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
 		problem = "has a query or fragment"
 	}
 	if problem != "" {
 		p.fault(v, problem, allowed)
-		return
+		return ""
 	}
-	p.config.URL = strings.TrimRight(s, "/")
+	return strings.TrimRight(s, "/")
 }
 
 func (p *parser) confirm(v value) {
