@@ -26,7 +26,7 @@ var (
 	pure = []string{"internal/judge", "internal/config", "internal/plan", "internal/replay"}
 	edge = []string{
 		"internal/ci", "internal/report", "internal/cluster", "internal/gateway", "internal/state", "internal/verify",
-		"internal/observe", "internal/forward",
+		"internal/observe", "internal/forward", "internal/prometheus",
 	}
 	// Tests of every package may use these; forward is how a test gets to a pod.
 	forTests = []string{"internal/golden", "internal/clustertest", "internal/forward", "internal/gateway/gatewaytest", "internal/e2e"}
@@ -45,18 +45,19 @@ var allowed = map[string][]string{
 	"internal/upgrade": pure,
 
 	// Edge: talks to the world, decides nothing, knows neither the engine nor its neighbours.
-	"internal/ci":      pure,
-	"internal/report":  pure,
-	"internal/cluster": pure,
-	"internal/gateway": pure,
-	"internal/state":   pure,
-	"internal/verify":  pure,
-	"internal/observe": pure,
-	"internal/forward": pure,
-	"cmd/gray-upgrade": slices.Concat(pure, edge, []string{"internal/upgrade"}),
-	"internal/e2e":     slices.Concat(pure, edge, forTests, []string{"internal/upgrade"}), // runs the real tool on the real cluster
-	"internal/golden":  nil,
-	"internal":         {"internal/config"}, // tests of the repository as a whole
+	"internal/ci":         pure,
+	"internal/report":     pure,
+	"internal/cluster":    pure,
+	"internal/gateway":    pure,
+	"internal/state":      pure,
+	"internal/verify":     pure,
+	"internal/observe":    pure,
+	"internal/forward":    pure,
+	"internal/prometheus": pure,
+	"cmd/gray-upgrade":    slices.Concat(pure, edge, []string{"internal/upgrade"}),
+	"internal/e2e":        slices.Concat(pure, edge, forTests, []string{"internal/upgrade"}), // runs the real tool on the real cluster
+	"internal/golden":     nil,
+	"internal":            {"internal/config"}, // tests of the repository as a whole
 
 	// For tests only.
 	"internal/clustertest":         nil,
