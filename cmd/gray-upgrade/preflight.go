@@ -64,7 +64,7 @@ func closingRules(gateways []string) []cluster.Rule {
 
 // preflight checks everything that can be checked without a change, and returns all faults at once: permissions, objects
 // and rehearsed writes first, since the probes that follow need them. guarded says that there will be a watchdog.
-func preflight(cl clients, c config.Config, sides *cluster.Cluster, route *gateway.HTTPRoute, verifier *verify.Verifier) func(context.Context) ([]string, bool, error) {
+func preflight(cl clients, c config.Config, sides *cluster.Cluster, route *gateway.HTTPRoute, verifier *verify.Verifier, asked monitor) func(context.Context) ([]string, bool, error) {
 	return func(ctx context.Context) (warnings []string, guarded bool, err error) {
 		gateways, err := route.Namespaces(ctx)
 		if err != nil {
@@ -78,7 +78,9 @@ func preflight(cl clients, c config.Config, sides *cluster.Cluster, route *gatew
 		warnings = append(warnings, owned...)
 		guarded, unguarded, guardErr := guard(ctx, c, sides.Watchdog())
 		warnings = append(warnings, unguarded...)
-		if err = errors.Join(err, guardErr, ownerErr, route.Preflight(ctx), reachable(ctx, route), countable(ctx, c, route), credentials(cl, c)); err != nil {
+		unanswered, askErr := asked.preflight(ctx)
+		warnings = append(warnings, unanswered...)
+		if err = errors.Join(err, guardErr, ownerErr, askErr, route.Preflight(ctx), reachable(ctx, route), countable(ctx, c, route), credentials(cl, c)); err != nil {
 			return warnings, false, err
 		}
 		_, err = route.Confirm(ctx, 0) // the route leads to production, and the gateway can be asked

@@ -84,12 +84,16 @@ func wire(ctx context.Context, c config.Config, host *ci.Host, log *slog.Logger)
 		return nil, err
 	}
 	verifier := newVerifier(c, sides, route, dialer, evidence, log)
+	asked, err := newMonitor(c, target, log)
+	if err != nil {
+		return nil, err
+	}
 	a.Upgrade = &upgrade.Upgrade{
 		Config: c, Identity: identity, UpgradeID: id, Target: target, From: productionImage(ctx, sides),
 		Cluster: sides, Gray: sides, Scaling: sides, Watchdog: sides.Watchdog(), Gateway: route, Verifier: verifier, Store: lease,
-		Watcher:  newWatcher(cl, c, target, sides, route, verifier, evidence, log),
+		Watcher:  newWatcher(cl, c, target, sides, route, verifier, asked, evidence, log),
 		Progress: progress{host: host, folder: c.Evidence, log: log}, Evidence: evidence, Log: log,
-		Preflight: preflight(cl, c, sides, route, verifier),
+		Preflight: preflight(cl, c, sides, route, verifier, asked),
 		KeepLogs:  func(context.Context) error { return nil },
 		Objects:   func(ctx context.Context) (plan.Objects, error) { return objects(ctx, sides, route) },
 		Joined:    sides.GrayChanges,
@@ -208,7 +212,7 @@ func (w watcher) Begin(onTrial plan.Side, weight int) {
 }
 
 func newWatcher(cl clients, c config.Config, target plan.Target, sides *cluster.Cluster, route *gateway.HTTPRoute,
-	verifier *verify.Verifier, evidence *report.Evidence, log *slog.Logger,
+	verifier *verify.Verifier, asked monitor, evidence *report.Evidence, log *slog.Logger,
 ) watcher {
 	production := &atomic.Bool{}
 	probe := func(ctx context.Context) []judge.Check {
@@ -218,7 +222,7 @@ func newWatcher(cl clients, c config.Config, target plan.Target, sides *cluster.
 		return verifier.Probe(ctx)
 	}
 	return watcher{production: production, observed: observe.New(observe.Options{
-		Kube: cl.kube, Metrics: cl.kube.Discovery().RESTClient(), Target: target, Limits: c.Limits, Traffic: traffic(c, route),
+		Kube: cl.kube, Metrics: cl.kube.Discovery().RESTClient(), Target: target, Limits: c.Limits, Traffic: traffic(c, route), Queries: asked.watched(),
 		Probe: probe, Selectors: selectors(sides), Renews: sides.Renews, Hide: c.Hider().Replace, Record: evidence.Record, Log: log,
 	})}
 }

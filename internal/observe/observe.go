@@ -1,5 +1,6 @@
 // Package observe watches both sides of an upgrade while users may be on gray: what the gateway counted, the pods,
-// their logs, their CPU and memory, and repeated account probes. It collects; internal/judge decides.
+// their logs, their CPU and memory, repeated account probes, and what a monitoring server answers. It collects;
+// internal/judge decides.
 package observe
 
 import (
@@ -25,6 +26,8 @@ type Options struct {
 	// Traffic returns what the gateway has counted so far for both sides: cumulative, never falling. It may be slow or
 	// fail: the other sources go on, and after 10 s the blindness is a finding (of the infrastructure).
 	Traffic func(ctx context.Context) (gray, production judge.Traffic, err error)
+	// Queries are asked of a monitoring server; none: there is none.
+	Queries []Query
 	// Selectors returns the labels that the pods of each side carry. No pod may match both.
 	Selectors func(ctx context.Context) (gray, production labels.Selector, err error)
 	// Renews says whether a container runs what is upgraded: the end of another one is not the image's fault. nil: all do.
@@ -58,6 +61,7 @@ type Watch struct {
 	prod   side
 	past   map[plan.Side]judge.Numbers // what a side did when it last had traffic
 
+	answers     []answers               // by query
 	history     []snapshot              // of the gateway's counts, oldest first
 	sequence    *judge.Sequence         // the evidence of the run
 	lines       map[string]*judge.Lines // new error templates since the last block of the logs
@@ -119,7 +123,7 @@ func New(o Options) *Watch {
 		wake:    make(chan struct{}, 1), pods: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		gray: newSide(plan.Gray), prod: newSide(plan.Production),
 		past: map[plan.Side]judge.Numbers{}, health: map[string]*health{},
-		noResources: o.Metrics == nil, sequence: judge.NewSequence(), lines: map[string]*judge.Lines{},
+		answers: newAnswers(o.Queries), noResources: o.Metrics == nil, sequence: judge.NewSequence(), lines: map[string]*judge.Lines{},
 	}
 	w.window = newWindow(0, plan.Gray, 0)
 	return w
@@ -149,6 +153,9 @@ func (w *Watch) Watch(ctx context.Context) <-chan judge.Finding {
 		sources.Go(func() { w.pollTraffic(ctx) })
 		sources.Go(func() { w.followLogs(ctx) })
 		sources.Go(func() { w.probe(ctx) })
+		for i := range w.Queries {
+			sources.Go(func() { w.pollQuery(ctx, i) })
+		}
 		sources.Go(func() { w.followSides(ctx) })
 		w.loop(ctx, out)
 		sources.Wait()

@@ -38,6 +38,7 @@ func (w *Watch) Begin(onTrial plan.Side, weight int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.remember()
+	w.beginQueries()
 	if onTrial != w.window.onTrial {
 		// What either side wrote before the sides changed is no news on the new side.
 		w.of(other(onTrial)).known.merge(w.of(onTrial).known)
@@ -191,7 +192,7 @@ func (w *Watch) carries() bool {
 
 // sample builds the sample of the last d before now, since Begin for 0.
 func (w *Watch) sample(now time.Time, d time.Duration) judge.Sample {
-	s := judge.Sample{Window: w.window.number, From: w.window.begin, To: now, Weight: w.window.weight, NoResources: w.noResources}
+	s := judge.Sample{Window: w.window.number, From: w.window.begin, To: now, Weight: w.window.weight, NoResources: w.noResources, Queries: w.series()}
 	trial, ref := w.of(w.window.onTrial), w.of(other(w.window.onTrial))
 	from, to, ok := w.between(d)
 	if ok {
