@@ -60,6 +60,11 @@ var binaries = []binary{
 		first:   "7 CPU minutes",
 	},
 	{
+		name: "prometheus", dir: ".", source: "testdata/cluster/prometheus.sh",
+		recipe:  []string{"testdata/cluster/prometheus.sh"},
+		command: []string{"sh", "testdata/cluster/prometheus.sh"},
+	},
+	{
 		name: "kube", dir: "testdata/cluster", source: "testdata/cluster/kube/*.go",
 		recipe: []string{"testdata/cluster/kube", "testdata/cluster/go.mod", "testdata/cluster/go.sum"},
 		command: []string{"go", "build", "-trimpath",

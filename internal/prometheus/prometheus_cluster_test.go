@@ -1,0 +1,208 @@
+package prometheus
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/clustertest"
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
+	"github.com/gray-upgrade/gray-upgrade/internal/plan"
+)
+
+// startPrometheus runs a real Prometheus, 2.42 of Debian, that scrapes the targets every second, and returns a Server that
+// asks it.
+func startPrometheus(t *testing.T, targets ...string) *Server {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a moment, of this machine
+	require.NoError(t, err)
+	address := free.Addr().String()
+	require.NoError(t, free.Close())
+	dir := t.TempDir()
+	file := filepath.Join(dir, "prometheus.yml")
+	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `
+global: {scrape_interval: 1s, scrape_timeout: 1s}
+scrape_configs: [{job_name: gateway, static_configs: [{targets: [%s]}]}]
+`, strings.Join(targets, ",")), 0o600))
+	log, err := os.Create(filepath.Join(dir, "log"))
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), "../../.build/bin/prometheus", "--config.file="+file, "--web.listen-address="+address, "--storage.tsdb.path="+dir)
+	cmd.Stdout, cmd.Stderr, cmd.Cancel = log, log, func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	require.NoError(t, cmd.Start(), "testdata/cluster/prometheus.sh brings it")
+	t.Cleanup(func() {
+		_ = cmd.Wait() // the context of the test has ended: it was told to stop
+		_ = log.Close()
+		if t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			t.Logf("prometheus: %s", text)
+		}
+	})
+	s, err := New(Options{URL: "http://" + address, Log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		a, err := s.one(t.Context(), "vector(1)")
+		return err == nil && a.Value == 1
+	}, time.Minute, 100*time.Millisecond)
+	return s
+}
+
+// TestARealPrometheus holds the answers of the tests' own server against those of a real one, and every preset against its
+// parser: a query that it cannot parse has no answer.
+func TestARealPrometheus(t *testing.T) {
+	clustertest.Config(t)
+	s := startPrometheus(t)
+	for text, want := range map[string]judge.Answer{
+		"1 + 1":             {Reading: judge.Reading{Value: 2}},
+		"vector(-3)":        {Reading: judge.Reading{Value: -3}},
+		"no_such_series":    {None: "found no series"},
+		"vector(0) / 0":     {None: "was NaN: nothing to count in its window"},
+		"vector(1) / 0":     {None: "was +Inf: nothing to count in its window"},
+		"sum(no) / sum(no)": {None: "found no series"},
+	} {
+		a, err := s.one(t.Context(), text)
+		require.NoError(t, err, text)
+		assert.Equal(t, want, a, text)
+	}
+	for text, want := range map[string]string{
+		`label_replace(vector(1), "a", "b", "", "") or vector(2)`: "it finds 2 series",
+		"vector(1)[1m:1s]": "it is a range of values",
+		`"a"`:              "it is a text",
+		"sum(":             "Prometheus says: ",
+		`label_replace(vector(1), "a", "b", "", "") + on(x) group_left label_replace(vector(1), "c", "d", "", "") or no{a=~"*"}`: "Prometheus says: ",
+	} {
+		_, err := s.one(t.Context(), text)
+		var wrong *QueryError
+		require.ErrorAs(t, err, &wrong, text)
+		assert.Contains(t, wrong.Why, want, text)
+	}
+	for _, name := range config.Presets {
+		for _, q := range Queries(config.Config{PrometheusPreset: name}, target) {
+			gray, production, err := s.Ask(t.Context(), q)
+			require.NoError(t, err, q.Name)
+			assert.Equal(t, "found no series", gray.None, q.Name)
+			assert.Equal(t, "found no series", production.None, q.Name)
+		}
+	}
+}
+
+// split is both sides of a service behind the real Traefik, each with half of the requests.
+const split = `
+apiVersion: v1
+kind: Service
+metadata: {name: SIDE, namespace: NAMESPACE}
+spec:
+  selector: {app: SIDE}
+  ports: [{port: 80, targetPort: 8080}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: SIDE, namespace: NAMESPACE, labels: {app: SIDE}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: web
+      image: 127.0.0.1:5000/shop/app:v1
+      args: [--access-log=false]
+      readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
+---
+`
+
+const splitRoute = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: NAMESPACE}
+spec:
+  parentRefs: [{name: shop, namespace: gateway}]
+  hostnames: [NAMESPACE.shop.test]
+  rules:
+    - backendRefs: [{name: web, port: 80, weight: 1}, {name: web-gray, port: 80, weight: 1}]
+`
+
+// TestThePresetOfTraefik asks a real Prometheus about the real metrics of a real Traefik.
+func TestThePresetOfTraefik(t *testing.T) {
+	cfg := clustertest.Config(t)
+	ns := clustertest.Namespace(t, cfg)
+	kube, err := kubernetes.NewForConfig(cfg)
+	require.NoError(t, err)
+	text := strings.ReplaceAll(split, "SIDE", "web") + strings.ReplaceAll(split, "SIDE", "web-gray") + splitRoute
+	clustertest.Apply(t, cfg, strings.ReplaceAll(text, "NAMESPACE", ns))
+
+	pods, err := kube.CoreV1().Pods("gateway").List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=traefik"})
+	require.NoError(t, err)
+	require.NotEmpty(t, pods.Items)
+	var metrics, doors []string
+	for _, p := range pods.Items {
+		metrics = append(metrics, net.JoinHostPort(p.Status.PodIP, "9100"))
+		doors = append(doors, net.JoinHostPort(p.Status.PodIP, "8000"))
+	}
+	ask := func(ctx context.Context, i int) bool {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+doors[i%len(doors)]+"/", nil)
+		if err != nil {
+			return false
+		}
+		r.Host = ns + ".shop.test"
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}
+	for i := range doors { // each replica takes the route up by itself, and both sides must be there
+		require.Eventually(t, func() bool { return ask(t.Context(), i) && ask(t.Context(), i) && ask(t.Context(), i) }, time.Minute, 100*time.Millisecond)
+	}
+	s := startPrometheus(t, metrics...)
+	c := config.Config{PrometheusPreset: config.PresetTraefik, Limits: judge.Defaults()}
+	queries := Queries(c, plan.Target{Namespace: ns, Service: "web", Deployment: "web", Route: "web"})
+	require.NoError(t, kube.CoreV1().RESTClient().Post().Namespace(ns).Resource("pods").Name("web-gray:8081").
+		SubResource("proxy").Suffix("faults").Body([]byte(`{"errorShare":0.5,"slowMs":400}`)).Do(t.Context()).Error())
+
+	// Requests go on until both sides have numbers, as in an upgrade.
+	ctx, stop := context.WithCancel(t.Context())
+	var users sync.WaitGroup
+	for i := range 8 {
+		users.Go(func() {
+			for ctx.Err() == nil {
+				ask(ctx, i)
+			}
+		})
+	}
+	defer users.Wait()
+	defer stop()
+	for _, q := range queries {
+		var gray, production judge.Answer
+		require.Eventually(t, func() bool {
+			var err error
+			gray, production, err = s.Ask(t.Context(), q)
+			return err == nil && gray.None == "" && production.None == "" && gray.Of > 100 && production.Of > 100
+		}, time.Minute, 500*time.Millisecond, q.Name)
+		t.Logf("%s: gray %+v, production %+v", q.Name, gray, production)
+		switch q.Part {
+		case judge.PartShare:
+			assert.InDelta(t, 50, gray.Value, 20)
+			assert.Zero(t, production.Value, "no error is a share of 0, and not nothing")
+		case judge.PartTail:
+			assert.Greater(t, gray.Value, 300.0)
+			assert.Less(t, production.Value, gray.Value)
+		}
+	}
+	warnings, err := s.Preflight(t.Context(), queries)
+	assert.NoError(t, err)
+	assert.Empty(t, warnings)
+}
