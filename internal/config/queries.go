@@ -52,10 +52,12 @@ var placeholder = regexp.MustCompile(`(?s)\{\{.*?(\}\}|$)`)
 // prometheusToken is the variable that holds the token: a secret never stands in an input or in a file.
 const prometheusToken = "GRAY_PROMETHEUS_TOKEN"
 
+// StandardStep is how often a query is asked where nothing else is said: about as often as Prometheus reads its targets.
+const StandardStep = 10 * time.Second
+
 const (
-	standardRatio = 1.5              // "like production" where neither limit nor ratio is given
-	standardStep  = 10 * time.Second // about as often as Prometheus reads its targets
-	maxQueries    = 20               // each is two questions every step
+	standardRatio = 1.5 // "like production" where neither limit nor ratio is given
+	maxQueries    = 20  // each is two questions every step
 )
 
 var queryKeys = []string{"name", "query", "better", "limit", "ratio", "slack", "unit", "step"}
@@ -103,7 +105,7 @@ func (p *parser) query(v value) {
 		p.fault(v, "is "+v.node.kind.String(), "a map with "+strings.Join(queryKeys, ", "))
 		return
 	}
-	q := Query{Step: standardStep}
+	q := Query{Step: StandardStep}
 	for _, kv := range v.node.pairs {
 		item := v.child(v.path+"."+kv.key.text, kv.value)
 		switch {

@@ -2,7 +2,6 @@ package prometheus
 
 import (
 	"strings"
-	"time"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
@@ -83,10 +82,9 @@ const (
 // error there is no series of errors: that is 0, as long as there are requests; without requests, or before the first
 // scrape, there is no number.
 const (
-	sumOf    = `sum(increase(METRIC{SIDE}[1m]))`
-	shareOf  = `100 * (sum(increase(METRIC{SIDE, FAILED}[1m])) or vector(0)) / sum(increase(METRIC{SIDE}[1m]))`
-	tailOf   = `histogram_quantile(0.99, sum by (le) (rate(HISTOGRAM{SIDE}[1m])))SCALE`
-	askEvery = 10 * time.Second
+	sumOf   = `sum(increase(METRIC{SIDE}[1m]))`
+	shareOf = `100 * (sum(increase(METRIC{SIDE, FAILED}[1m])) or vector(0)) / sum(increase(METRIC{SIDE}[1m]))`
+	tailOf  = `histogram_quantile(0.99, sum by (le) (rate(HISTOGRAM{SIDE}[1m])))SCALE`
 )
 
 // The bounds of the p99 rule of internal/judge (latency), in milliseconds.
@@ -114,5 +112,5 @@ func (p preset) query(q judge.Query, text string, t plan.Target) Query {
 		full := strings.NewReplacer("METRIC", p.requests, "HISTOGRAM", p.seconds, "SCALE", p.scale, "FAILED", p.failed, "SIDE", labels)
 		return Text{Value: named(full.Replace(text), t, s), Of: named(full.Replace(sumOf), t, s)}
 	}
-	return Query{Query: q, Every: askEvery, Gray: side(plan.Gray, p.gray), Production: side(plan.Production, p.production)}
+	return Query{Query: q, Every: config.StandardStep, Gray: side(plan.Gray, p.gray), Production: side(plan.Production, p.production)}
 }

@@ -2,16 +2,11 @@ package prometheus
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,39 +21,12 @@ import (
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
-// startPrometheus runs a real Prometheus, 2.42 of Debian, that scrapes the targets every second, and returns a Server that
-// asks it.
-func startPrometheus(t *testing.T, targets ...string) *Server {
+// realServer asks a real Prometheus that scrapes the targets.
+func realServer(t *testing.T, targets ...string) *Server {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a moment, of this machine
+	url, _ := clustertest.Prometheus(t, targets...)
+	s, err := New(Options{URL: url, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
-	address := free.Addr().String()
-	require.NoError(t, free.Close())
-	dir := t.TempDir()
-	file := filepath.Join(dir, "prometheus.yml")
-	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `
-global: {scrape_interval: 1s, scrape_timeout: 1s}
-scrape_configs: [{job_name: gateway, static_configs: [{targets: [%s]}]}]
-`, strings.Join(targets, ",")), 0o600))
-	log, err := os.Create(filepath.Join(dir, "log"))
-	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), "../../.build/bin/prometheus", "--config.file="+file, "--web.listen-address="+address, "--storage.tsdb.path="+dir)
-	cmd.Stdout, cmd.Stderr, cmd.Cancel = log, log, func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	require.NoError(t, cmd.Start(), "testdata/cluster/prometheus.sh brings it")
-	t.Cleanup(func() {
-		_ = cmd.Wait() // the context of the test has ended: it was told to stop
-		_ = log.Close()
-		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
-			t.Logf("prometheus: %s", text)
-		}
-	})
-	s, err := New(Options{URL: "http://" + address, Log: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	require.Eventually(t, func() bool {
-		a, err := s.one(t.Context(), "vector(1)")
-		return err == nil && a.Value == 1
-	}, time.Minute, 100*time.Millisecond)
 	return s
 }
 
@@ -66,7 +34,7 @@ scrape_configs: [{job_name: gateway, static_configs: [{targets: [%s]}]}]
 // parser: a query that it cannot parse has no answer.
 func TestARealPrometheus(t *testing.T) {
 	clustertest.Config(t)
-	s := startPrometheus(t)
+	s := realServer(t)
 	for text, want := range map[string]judge.Answer{
 		"1 + 1":             {Reading: judge.Reading{Value: 2}},
 		"vector(-3)":        {Reading: judge.Reading{Value: -3}},
@@ -167,7 +135,7 @@ func TestThePresetOfTraefik(t *testing.T) {
 	for i := range doors { // each replica takes the route up by itself, and both sides must be there
 		require.Eventually(t, func() bool { return ask(t.Context(), i) && ask(t.Context(), i) && ask(t.Context(), i) }, time.Minute, 100*time.Millisecond)
 	}
-	s := startPrometheus(t, metrics...)
+	s := realServer(t, metrics...)
 	c := config.Config{PrometheusPreset: config.PresetTraefik, Limits: judge.Defaults()}
 	queries := Queries(c, plan.Target{Namespace: ns, Service: "web", Deployment: "web", Route: "web"})
 	require.NoError(t, kube.CoreV1().RESTClient().Post().Namespace(ns).Resource("pods").Name("web-gray:8081").
