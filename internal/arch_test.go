@@ -23,7 +23,7 @@ import (
 const module = "github.com/gray-upgrade/gray-upgrade/"
 
 var (
-	pure = []string{"internal/judge", "internal/config", "internal/plan", "internal/replay"}
+	pure = []string{"internal/judge", "internal/config", "internal/plan", "internal/replay", "internal/drain"}
 	edge = []string{
 		"internal/ci", "internal/report", "internal/cluster", "internal/gateway", "internal/state", "internal/verify",
 		"internal/observe", "internal/forward", "internal/prometheus",
@@ -37,6 +37,7 @@ var (
 var allowed = map[string][]string{
 	// Pure: numbers and words in, decisions out.
 	"internal/judge":  nil,
+	"internal/drain":  nil,
 	"internal/config": {"internal/judge"},
 	"internal/plan":   {"internal/judge", "internal/config"},
 	"internal/replay": {"internal/judge"},

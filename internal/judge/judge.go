@@ -110,8 +110,16 @@ type Numbers struct {
 	Unread   int           `json:"unread,omitempty"` // containers whose log was not: there are too many
 	Logs     []LogTemplate `json:"logs,omitempty"`
 	LogsCut  int           `json:"logsCut,omitempty"` // error lines whose template found no room in the table
-	Memory   []float64     `json:"memory,omitempty"`  // bytes by pod, last reading
-	CPU      []float64     `json:"cpu,omitempty"`     // cores by pod, mean of the window
+	// Lines and Bytes are what those containers wrote in the window of Traffic, since their pod served. A side of which
+	// containers are Unread wrote more.
+	Lines  int            `json:"lines"`
+	Bytes  int            `json:"bytes"`
+	Levels map[string]int `json:"levels,omitempty"` // Lines by the level that they state: unstated, debug, info, warn, error
+	// What was not looked at since the window began: lines that came too fast, and lines of which only the begin was.
+	LogsDropped int       `json:"logsDropped,omitempty"`
+	LinesCut    int       `json:"linesCut,omitempty"`
+	Memory      []float64 `json:"memory,omitempty"` // bytes by pod, last reading
+	CPU         []float64 `json:"cpu,omitempty"`    // cores by pod, mean of the window
 }
 
 // Sample is one window seen from the gateway, the pods and their logs. On trial is the side that carries the

@@ -90,8 +90,18 @@ func lostShare(n Numbers) float64 {
 
 // newErrorLogs fails where the side on trial writes more error-level templates that are not known than allowed, in at
 // least `strayLines` lines. Fewer lines blame nobody: of a whole step they pass. Without a log of the reference, or with
-// one that overflowed, what is new cannot be told.
+// one that overflowed or lines of which were dropped, what is new cannot be told.
 func newErrorLogs(s Sample, l Limits, n looks) Check {
+	c := newTemplates(s, l, n)
+	for _, side := range []Numbers{s.OnTrial, s.Reference} {
+		if side.LogsDropped > 0 {
+			c.Why += fmt.Sprintf("; %d lines of %s came too fast to be looked at", side.LogsDropped, side.Name)
+		}
+	}
+	return c
+}
+
+func newTemplates(s Sample, l Limits, n looks) Check {
 	c := Check{Name: NameNewErrorLogs, Unit: "templates"}
 	if s.OnTrial.Streams == 0 && len(s.OnTrial.Logs) == 0 {
 		return c.unknown("no log of %s could be read", s.OnTrial.Name)
@@ -120,7 +130,7 @@ func newErrorLogs(s Sample, l Limits, n looks) Check {
 	case lines < strayLines:
 		c.Verdict = Inconclusive
 		c.Why += "; too few lines to tell it from chance"
-	case s.Reference.Streams == 0 || s.Reference.LogsCut > 0:
+	case s.Reference.Streams == 0 || s.Reference.LogsCut > 0 || s.Reference.LogsDropped > 0:
 		c.Verdict = Inconclusive
 		c.Why = fmt.Sprintf("the logs of %s are not known well enough to say what is new: %s", s.Reference.Name, c.Why)
 	case s.Evidence != nil:

@@ -239,6 +239,10 @@ func TestRules(t *testing.T) {
 		{"none, production's logs unseen", "new-error-logs", func(s *Sample, _ *Limits) { s.Reference.Streams = 0 }, Pass},
 		{"new, production's table overflowed", "new-error-logs", func(s *Sample, _ *Limits) { logs(1, 0)(s, nil); s.Reference.LogsCut = 1 }, Inconclusive},
 
+		{"new, lines of production dropped", "new-error-logs", func(s *Sample, _ *Limits) { logs(1, 0)(s, nil); s.Reference.LogsDropped = 1 }, Inconclusive},
+		{"new, lines of gray dropped", "new-error-logs", func(s *Sample, _ *Limits) { logs(1, 0)(s, nil); s.OnTrial.LogsDropped = 1 }, Fail},
+		{"none, lines of both dropped", "new-error-logs", func(s *Sample, _ *Limits) { s.OnTrial.LogsDropped, s.Reference.LogsDropped = 1, 1 }, Pass},
+
 		{"twice", "memory", bytes(200), Pass},
 		{"2.01 times", "memory", bytes(201), Fail},
 		{"32 MiB more", "memory", func(s *Sample, _ *Limits) { bytes(52)(s, nil); s.Reference.Memory = []float64{20 << 20} }, Fail},
@@ -508,6 +512,8 @@ func TestLogsThatAreNotReadAreSaid(t *testing.T) {
 	s := healthy()
 	s.OnTrial.Streams, s.OnTrial.Unread = 10, 4
 	assert.Contains(t, check(t, Judge(s, Defaults()), "new-error-logs").Why, "(logs of 10 of 14 containers)")
+	s.OnTrial.LogsDropped, s.Reference.LogsDropped = 7, 8
+	assert.Contains(t, check(t, Judge(s, Defaults()), "new-error-logs").Why, "; 7 lines of gray came too fast to be looked at; 8 lines of production came too fast to be looked at")
 }
 
 // TestASidecarThatEndsIsNotTheImagesFault: users go home all the same, and nothing is held.

@@ -81,13 +81,16 @@ func (w *Watch) shareOnTrial() int {
 	return 100 - w.window.weight
 }
 
-// wrote counts a line of an error template for the next block. What the reference is known to write is no news; what it
+// wrote counts an event of an error template for the next block. What the reference is known to write is no news; what it
 // writes counts only against what the side on trial wrote first.
-func (w *Watch) wrote(side plan.Side, template string) {
+func (w *Watch) wrote(side plan.Side, group int) {
+	if group == 0 || !w.concurrent() {
+		return
+	}
+	template := w.miner.Name(group)
 	onTrial, l := side == w.window.onTrial, w.lines[template]
 	switch {
-	case !w.concurrent():
-	case onTrial && w.of(other(side)).known.entries[template] != nil:
+	case onTrial && w.of(other(side)).known.entries[group] != nil:
 	case onTrial && l != nil:
 		l.OnTrial++
 	case !onTrial && l != nil:
@@ -96,6 +99,19 @@ func (w *Watch) wrote(side plan.Side, template string) {
 		w.lines[template] = &judge.Lines{Template: template, OnTrial: 1}
 	case !onTrial && w.sequence.Template(template) > 0:
 		w.lines[template] = &judge.Lines{Template: template, Reference: 1}
+	}
+}
+
+// takeBack uncounts an event of the side on trial that turned out to be of another group.
+func (w *Watch) takeBack(group int) {
+	w.window.logs.takeBack(group)
+	template := w.miner.Name(group)
+	l := w.lines[template]
+	if l == nil || l.OnTrial == 0 {
+		return
+	}
+	if l.OnTrial--; l.OnTrial+l.Reference == 0 {
+		delete(w.lines, template)
 	}
 }
 

@@ -55,9 +55,11 @@ type logLine struct {
 // logFile is the log of a container; broken connections are told by a new generation.
 type logFile struct {
 	lines      []logLine
+	previous   []logLine // of the container before the restart
 	generation int
+	again      int // how often it was sent once more
 	changed    chan struct{}
-	asked      []string // the queries it was asked with
+	asked      []string // the queries it was asked with, but for those for the container before
 }
 
 func newAPI() *api {
@@ -220,6 +222,39 @@ func (a *api) breakLogs(name string) {
 	f.changed = make(chan struct{})
 }
 
+// restart ends the connections to a log and begins a new one; what nobody has read of the old one yet, in lines, stays in it.
+func (a *api) restart(name string, unread ...string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f := a.file(name)
+	f.previous = f.lines
+	for _, text := range unread {
+		f.previous = append(f.previous, logLine{time.Now(), text})
+	}
+	f.lines = nil
+	f.generation++
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// rotate puts what was written out of reach, and ends the connections to a log.
+func (a *api) rotate(name string) {
+	a.breakLogs(name)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.file(name).lines = nil
+}
+
+// sendAgain makes those who follow a log read it from its begin once more, over the same connection.
+func (a *api) sendAgain(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f := a.file(name)
+	f.again++
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
 // log follows a log as the kubelet does: sinceTime in whole seconds, sinceSeconds, tailLines.
 func (a *api) log(ctx context.Context, name string, u *url.URL) (*http.Response, error) {
 	a.mu.Lock()
@@ -227,26 +262,29 @@ func (a *api) log(ctx context.Context, name string, u *url.URL) (*http.Response,
 	if a.noLogs {
 		return answer(http.StatusForbidden, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`), nil
 	}
-	f := a.file(name)
+	f, q := a.file(name), u.Query()
+	if q.Get("previous") != "" {
+		return f.ofPrevious(q)
+	}
 	f.asked = append(f.asked, u.RawQuery)
-	next, err := f.begin(u.Query())
+	next, err := begin(f.lines, q)
 	if err != nil {
 		return nil, err
 	}
 	in, out := io.Pipe()
-	generation := f.generation
+	generation, again := f.generation, f.again
 	go func() {
 		defer func() { _ = out.Close() }()
 		for {
 			a.mu.Lock()
-			lines, changed, broken := f.lines[next:], f.changed, f.generation != generation
+			if again != f.again {
+				next, again = 0, f.again
+			}
+			changed, broken := f.changed, f.generation != generation || q.Get("follow") == ""
+			lines := f.lines[min(next, len(f.lines)):]
 			next = len(f.lines)
 			a.mu.Unlock()
-			var b bytes.Buffer
-			for _, l := range lines {
-				fmt.Fprintf(&b, "%s %s\n", l.at.Format(time.RFC3339Nano), l.text)
-			}
-			if _, err := out.Write(b.Bytes()); err != nil || broken {
+			if _, err := out.Write(stamped(lines)); err != nil || broken {
 				return
 			}
 			select {
@@ -259,8 +297,27 @@ func (a *api) log(ctx context.Context, name string, u *url.URL) (*http.Response,
 	return &http.Response{StatusCode: http.StatusOK, Body: in}, nil
 }
 
+func stamped(lines []logLine) []byte {
+	var b bytes.Buffer
+	for _, l := range lines {
+		fmt.Fprintf(&b, "%s %s\n", l.at.Format(time.RFC3339Nano), l.text)
+	}
+	return b.Bytes()
+}
+
+func (f *logFile) ofPrevious(q url.Values) (*http.Response, error) {
+	if f.previous == nil {
+		return answer(http.StatusBadRequest, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"BadRequest","code":400}`), nil
+	}
+	next, err := begin(f.previous, q)
+	if err != nil {
+		return nil, err
+	}
+	return answer(http.StatusOK, string(stamped(f.previous[next:]))), nil
+}
+
 // begin is the index of the first line to send.
-func (f *logFile) begin(q url.Values) (int, error) {
+func begin(lines []logLine, q url.Values) (int, error) {
 	next := 0
 	since := time.Time{}
 	if s := q.Get("sinceTime"); s != "" {
@@ -277,7 +334,7 @@ func (f *logFile) begin(q url.Values) (int, error) {
 		}
 		since = time.Now().Add(-time.Duration(n) * time.Second)
 	}
-	for next < len(f.lines) && f.lines[next].at.Before(since) {
+	for next < len(lines) && lines[next].at.Before(since) {
 		next++
 	}
 	if s := q.Get("tailLines"); s != "" {
@@ -285,7 +342,7 @@ func (f *logFile) begin(q url.Values) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		next = max(next, len(f.lines)-n)
+		next = max(next, len(lines)-n)
 	}
 	return next, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/gray-upgrade/gray-upgrade/internal/drain"
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
@@ -188,11 +189,7 @@ func TestALogIsReadOnAfterItsConnectionBroke(t *testing.T) {
 		s.api.breakLogs(log)
 		s.api.write(log, "ERROR three")
 		time.Sleep(10 * time.Second)
-		counts := map[string]int{}
-		for _, l := range s.Sample().OnTrial.Logs {
-			counts[l.Template] = l.Count
-		}
-		assert.Equal(t, map[string]int{"ERROR in the gap": 1, "ERROR one": 1, "ERROR two": 1, "ERROR three": 1}, counts)
+		assert.Equal(t, map[string]int{"ERROR in the gap": 1, "ERROR one": 1, "ERROR two": 1, "ERROR three": 1}, counts(s))
 		asked := s.api.logs[log].asked
 		require.Len(t, asked, 3)
 		assert.Contains(t, asked[0], "tailLines=0")
@@ -227,7 +224,7 @@ func TestHostileLogs(t *testing.T) {
 		require.True(t, found)
 		assert.Less(t, len(f.Checks[0].Why), 700)
 		time.Sleep(5 * time.Second)
-		assert.Len(t, s.window.logs.entries, maxTemplates)
+		assert.Len(t, s.window.logs.entries, drain.MaxGroups)
 		sample := s.Sample()
 		assert.Equal(t, 30*200, sample.OnTrial.LogsCut)
 		assert.Len(t, sample.OnTrial.Logs, 50)
@@ -252,10 +249,10 @@ func TestChoose(t *testing.T) {
 		trial, ref, containers       int
 		wantTrial, wantRef, wantPods int
 	}{
-		{"as many of production as of gray", 2, 10, 1, 2, 2, 2},
-		{"at least one of production", 0, 10, 1, 0, 1, 0},
+		{"all of production", 2, 10, 1, 2, 10, 2},
+		{"production alone", 0, 10, 1, 0, 10, 0},
 		{"less of production than of gray", 5, 2, 1, 5, 2, 5},
-		{"all containers", 2, 10, 2, 4, 4, 2},
+		{"all containers", 2, 8, 2, 4, 16, 2},
 		{"no more than the limit", 15, 15, 1, 10, 10, 10},
 		{"production leaves room", 18, 2, 1, 18, 2, 18},
 		{"gray leaves room", 3, 30, 5, 10, 10, 2},
@@ -273,14 +270,6 @@ func TestChoose(t *testing.T) {
 			assert.Equal(t, []int{tt.wantTrial, tt.wantRef, tt.wantPods}, []int{count[plan.Gray], count[plan.Production], len(podsOf)})
 		})
 	}
-}
-
-func TestReadLines(t *testing.T) {
-	var got []string
-	err := readLines(strings.NewReader("a\r\n\n"+strings.Repeat("b", 3*maxLine)+"\nc"), func(line string) { got = append(got, line) })
-	require.NoError(t, err)
-	require.Len(t, got, 3)
-	assert.Equal(t, []string{"a", strings.Repeat("b", maxLine), "c"}, got)
 }
 
 func TestUsage(t *testing.T) {
@@ -318,5 +307,215 @@ func TestUsage(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		c = verdictOf(t, s.Verdict(), "memory")
 		assert.True(t, c.Absent, "the API is gone: %s", c.Why)
+	})
+}
+
+// TestTheLastWordsOfACrashAreHeard once, whether the connection brought them or the log of the container before.
+func TestTheLastWordsOfACrashAreHeard(t *testing.T) {
+	story(t, nil, func(t *testing.T, s *scene) {
+		s.Limits.NewErrorLogs = 10
+		s.Begin(plan.Gray, 5)
+		time.Sleep(time.Second)
+		const log = "cart-gray-1/app"
+		s.api.write(log, "ERROR one")
+		time.Sleep(time.Second)
+		s.api.write(log, "ERROR two")
+		time.Sleep(time.Millisecond)
+		s.api.restart(log, "ERROR three", "panic: of", "goroutine 1 [running]:")
+		time.Sleep(time.Millisecond)
+		s.api.write(log, "ERROR in the new container")
+		time.Sleep(10 * time.Second)
+		s.api.breakLogs(log)
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, map[string]int{"ERROR one": 1, "ERROR two": 1, "ERROR three": 1, "panic: of": 1, "ERROR in the new container": 1}, counts(s))
+	})
+}
+
+// TestALogThatIsRotatedIsReadOn: the kubelet ends the connection, or sends the log again from an earlier line.
+func TestALogThatIsRotatedIsReadOn(t *testing.T) {
+	story(t, nil, func(t *testing.T, s *scene) {
+		s.Limits.NewErrorLogs = 10
+		s.Begin(plan.Gray, 5)
+		time.Sleep(time.Second)
+		const log = "cart-gray-1/app"
+		s.api.write(log, "ERROR one")
+		time.Sleep(2 * time.Second)
+		s.api.write(log, "ERROR two")
+		time.Sleep(time.Millisecond)
+		s.api.sendAgain(log)
+		time.Sleep(time.Millisecond)
+		s.api.write(log, "ERROR three")
+		time.Sleep(time.Second)
+		s.api.rotate(log)
+		s.api.write(log, "ERROR four")
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, map[string]int{"ERROR one": 1, "ERROR two": 1, "ERROR three": 1, "ERROR four": 1}, counts(s))
+	})
+}
+
+func counts(s *scene) map[string]int {
+	all := map[string]int{}
+	for _, l := range s.Sample().OnTrial.Logs {
+		all[l.Template] = l.Count
+	}
+	return all
+}
+
+// TestBothSidesAgreeOnATemplate also where words differ.
+func TestBothSidesAgreeOnATemplate(t *testing.T) {
+	story(t, nil, func(t *testing.T, s *scene) {
+		s.Begin(plan.Gray, 5)
+		time.Sleep(time.Second)
+		s.api.write("cart-4/app", "ERROR cannot load the cart of alice from the store")
+		time.Sleep(time.Second)
+		s.api.again("cart-gray-1/app", "ERROR cannot load the cart of bob from the store")
+		_, found := s.next(5 * time.Second)
+		assert.False(t, found)
+		sample := s.Sample()
+		require.Len(t, sample.OnTrial.Logs, 1)
+		require.Len(t, sample.Reference.Logs, 1)
+		assert.Equal(t, sample.OnTrial.Logs[0].Template, sample.Reference.Logs[0].Template)
+	})
+}
+
+// TestGroupsThatBecomeOneAreCountedAsOne, and known as soon as one of them is.
+func TestGroupsThatBecomeOneAreCountedAsOne(t *testing.T) {
+	story(t, nil, func(t *testing.T, s *scene) {
+		s.Limits.NewErrorLogs = 10
+		s.Begin(plan.Gray, 5)
+		time.Sleep(time.Second)
+		s.api.write("cart-1/app", "one two [error] three four a b c d")
+		time.Sleep(time.Millisecond)
+		s.api.write("cart-gray-1/app", "one two [error] three four x y c z")
+		time.Sleep(time.Second)
+		assert.Equal(t, map[string]int{"one two [error] three four x y c z": 1}, counts(s))
+		assert.Empty(t, s.Sample().Reference.Logs)
+		s.api.write("cart-gray-2/app", "one two [error] three four x b c z")
+		time.Sleep(time.Second)
+		assert.Equal(t, map[string]int{"one two [error] three four a b c d": 2}, counts(s))
+		assert.Len(t, s.Sample().Reference.Logs, 1)
+	})
+}
+
+func TestAStackTraceIsCountedOnceAndByItsType(t *testing.T) {
+	trace := func(s *scene, log, kind string) {
+		for _, line := range []string{"Traceback (most recent call last):", `  File "/app/main.py", line 4, in <module>`, kind + ": no cart"} {
+			s.api.write(log, line)
+		}
+		time.Sleep(logBlock)
+	}
+	story(t, nil, func(t *testing.T, s *scene) {
+		s.Begin(plan.Gray, 5)
+		time.Sleep(time.Second)
+		trace(s, "cart-1/app", "KeyError")
+		trace(s, "cart-gray-1/app", "KeyError")
+		_, found := s.next(time.Second)
+		assert.False(t, found)
+		for range 20 {
+			trace(s, "cart-gray-1/app", "ValueError")
+		}
+		f, found := s.next(time.Second)
+		require.True(t, found)
+		assert.Contains(t, f.Checks[0].Why, "times: Traceback (most recent call last): ValueError: no cart")
+		assert.Equal(t, map[string]int{"Traceback (most recent call last): (KeyError)": 1, "Traceback (most recent call last): (ValueError)": 20}, counts(s))
+		for _, b := range s.recorded("log-block") {
+			for _, l := range b.(judge.LogBlock).Lines {
+				assert.Equal(t, "Traceback (most recent call last): (ValueError)", l.Template)
+			}
+		}
+	})
+}
+
+// TestATraceThatIsTornApartIsKnown where whole ones are: another process of the container wrote in between.
+func TestATraceThatIsTornApartIsKnown(t *testing.T) {
+	story(t, nil, func(t *testing.T, s *scene) {
+		s.Begin(plan.Gray, 5)
+		time.Sleep(time.Second)
+		s.api.write("cart-1/app", "Traceback (most recent call last):")
+		s.api.write("cart-1/app", "KeyError: 'cart'")
+		time.Sleep(time.Second)
+		for range 20 {
+			s.api.write("cart-gray-1/app", "Traceback (most recent call last):")
+			s.api.write("cart-gray-1/app", "GET /cart 200")
+			s.api.write("cart-gray-1/app", "KeyError: 'cart'")
+			time.Sleep(logBlock)
+		}
+		_, found := s.next(time.Second)
+		assert.False(t, found)
+		assert.Equal(t, map[string]int{"Traceback (most recent call last):": 20}, counts(s))
+	})
+}
+
+// TestLinesThatComeTooFastAreDroppedAndCounted: reading goes on, the watch goes on, and nothing passes for new.
+func TestLinesThatComeTooFastAreDroppedAndCounted(t *testing.T) {
+	slow := func(o *Options) {
+		o.Hide = func(line string) string {
+			if strings.Contains(line, "slow") {
+				time.Sleep(time.Minute)
+			}
+			return line
+		}
+	}
+	story(t, slow, func(t *testing.T, s *scene) {
+		s.Begin(plan.Gray, 5)
+		time.Sleep(10 * time.Second)
+		s.api.write("cart-1/app", "ERROR a slow one")
+		time.Sleep(time.Second)
+		const lines = 80_000
+		text := "INFO " + strings.Repeat("x", 65) // a hundred bytes with its timestamp
+		for range lines {
+			s.api.write("cart-1/app", text)
+		}
+		s.api.again("cart-gray-1/app", fmt.Sprintf(refused, 1))
+		_, found := s.next(30 * time.Second)
+		assert.False(t, found)
+		sample := s.Sample()
+		assert.Greater(t, sample.Reference.LogsDropped, lines/4)
+		assert.Zero(t, sample.OnTrial.LogsDropped)
+		c := verdictOf(t, s.Verdict(), "new-error-logs")
+		assert.Equal(t, judge.Inconclusive, c.Verdict)
+		assert.Contains(t, c.Why, "lines of production came too fast to be looked at")
+
+		time.Sleep(5 * time.Minute)
+		sample = s.Sample()
+		assert.Equal(t, lines+1, sample.Reference.Lines, "those that waited, and those that were dropped")
+		s.Begin(plan.Gray, 20)
+		assert.Zero(t, s.Sample().Reference.LogsDropped, "a new window")
+	})
+}
+
+func TestHowMuchIsWritten(t *testing.T) {
+	bubble(t, func(t *testing.T, s *scene) {
+		s.api.write("cart-1/app", "INFO before the watch")
+		s.run(t)
+		time.Sleep(time.Second)
+		joins := podOf(plan.Gray, "cart-gray-3")
+		s.api.send("ADDED", unready(joins, corev1.ConditionFalse, corev1.ConditionTrue))
+		s.Begin(plan.Gray, 20)
+		s.flow(40, 160, 0, 0)
+		time.Sleep(time.Second)
+		s.api.write("cart-gray-3/app", "INFO it does not serve yet")
+		for range 3 {
+			s.api.write("cart-gray-1/app", "DEBUG six")
+			s.api.write("cart-4/app", "DEBUG six")
+		}
+		s.api.write("cart-gray-2/app", "WARN "+strings.Repeat("x", drain.MaxLine))
+		time.Sleep(time.Minute)
+		s.api.write("cart-gray-2/app", "a line")
+		time.Sleep(time.Second)
+
+		n := s.Sample().OnTrial
+		assert.Equal(t, 5, n.Lines)
+		assert.Equal(t, 3*len("DEBUG six\n")+len("WARN \n")+drain.MaxLine+len("a line\n"), n.Bytes)
+		assert.Equal(t, map[string]int{"debug": 3, "warn": 1, "unstated": 1}, n.Levels)
+		assert.Equal(t, 1, n.LinesCut)
+		assert.Equal(t, 3, s.Sample().Reference.Lines)
+		s.mu.Lock()
+		late := s.Watch.sample(time.Now(), rateWindow)
+		s.mu.Unlock()
+		assert.Equal(t, 1, late.OnTrial.Lines, "of the last ten seconds")
+		assert.Equal(t, len("a line\n"), late.OnTrial.Bytes)
+		s.Begin(plan.Gray, 50)
+		assert.Zero(t, s.Sample().OnTrial.Lines)
 	})
 }

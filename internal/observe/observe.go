@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/gray-upgrade/gray-upgrade/internal/drain"
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
@@ -60,6 +61,7 @@ type Watch struct {
 	gray   side
 	prod   side
 	past   map[plan.Side]judge.Numbers // what a side did when it last had traffic
+	miner  *drain.Miner                // of the error lines of both sides; used under mu, so that a comparison sees one state
 
 	answers     []answers               // by query
 	history     []snapshot              // of the gateway's counts, oldest first
@@ -72,15 +74,16 @@ type Watch struct {
 
 // side is what is known of the pods of one side.
 type side struct {
-	name   plan.Side
-	pods   map[string]*pod   // by UID
-	listed bool              // the pods were listed once
-	usage  map[string]*usage // by pod name
-	asked  time.Time         // of the last answer of metrics.k8s.io
-	known  *table            // error templates since the watch began
-	open   map[stream]bool   // logs followed now
-	read   map[stream]bool   // logs followed at some time since Begin; for the reference's memory: ever
-	read0  bool              // a log was followed at some time
+	name    plan.Side
+	pods    map[string]*pod   // by UID
+	listed  bool              // the pods were listed once
+	usage   map[string]*usage // by pod name
+	asked   time.Time         // of the last answer of metrics.k8s.io
+	known   *table            // error templates since the watch began
+	written written
+	open    map[stream]bool // logs followed now
+	read    map[stream]bool // logs followed at some time since Begin; for the reference's memory: ever
+	read0   bool            // a log was followed at some time
 }
 
 // window is what belongs to the time since Begin.
@@ -122,7 +125,7 @@ func New(o Options) *Watch {
 		Options: o,
 		wake:    make(chan struct{}, 1), pods: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		gray: newSide(plan.Gray), prod: newSide(plan.Production),
-		past: map[plan.Side]judge.Numbers{}, health: map[string]*health{},
+		past: map[plan.Side]judge.Numbers{}, miner: drain.NewMiner(), health: map[string]*health{},
 		answers: newAnswers(o.Queries), noResources: o.Metrics == nil, sequence: judge.NewSequence(), lines: map[string]*judge.Lines{},
 	}
 	w.window = newWindow(0, plan.Gray, 0)

@@ -81,7 +81,7 @@ func TestAHealthyStepPasses(t *testing.T) {
 		sample := s.Sample()
 		assert.InDelta(t, 2400, sample.OnTrial.Traffic.Requests, 20)
 		assert.InDelta(t, 9600, sample.Reference.Traffic.Requests, 80)
-		assert.Equal(t, []int{2, 4, 2, 2}, []int{sample.OnTrial.Pods, sample.Reference.Pods, sample.OnTrial.Streams, sample.Reference.Streams})
+		assert.Equal(t, []int{2, 4, 2, 4}, []int{sample.OnTrial.Pods, sample.Reference.Pods, sample.OnTrial.Streams, sample.Reference.Streams})
 		assert.InDelta(t, 200, s.Rate(), 1)
 		samples := s.recorded("sample")
 		assert.InDelta(t, 60, len(samples), 2, "one a second")

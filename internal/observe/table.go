@@ -1,83 +1,126 @@
 package observe
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/gray-upgrade/gray-upgrade/internal/drain"
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 )
 
-// maxTemplates bounds a table of templates; lines of further kinds are only counted.
-const maxTemplates = 1000
+// maxKept is how much is kept of the line that is an example of its template, in bytes.
+const maxKept = 300
 
-// table counts error lines by template.
+// table counts error events by their group in the miner, which bounds it.
 type table struct {
-	entries map[string]*entry
-	cut     int // lines that found no room
+	entries map[int]*entry
+	cut     int // events that found no room
 }
 
 type entry struct {
-	judge.LogTemplate
-	first time.Time
+	judge.LogTemplate // without its Template: the group may become a part of another one
+	first             time.Time
 }
 
-func newTable() *table { return &table{entries: map[string]*entry{}} }
+func newTable() *table { return &table{entries: map[int]*entry{}} }
 
-// add counts a line.
-func (t *table) add(template, line, pod string, now time.Time) {
-	if e := t.entries[template]; e != nil {
-		e.Count++
-		return
-	}
-	if len(t.entries) >= maxTemplates {
+// add counts an event.
+func (t *table) add(group int, line, pod string, now time.Time) {
+	if group == 0 {
 		t.cut++
 		return
 	}
-	t.entries[template] = &entry{
-		LogTemplate: judge.LogTemplate{Template: template, Count: 1, Line: cut(line, maxKept), Pod: pod},
-		first:       now,
+	if e := t.entries[group]; e != nil {
+		e.Count++
+		return
+	}
+	t.entries[group] = &entry{LogTemplate: judge.LogTemplate{Count: 1, Line: cut(line, maxKept), Pod: pod}, first: now}
+}
+
+// takeBack uncounts an event that turned out to be of another group.
+func (t *table) takeBack(group int) {
+	e := t.entries[group]
+	if e == nil {
+		return
+	}
+	if e.Count--; e.Count == 0 {
+		delete(t.entries, group)
 	}
 }
 
-// merge takes the templates of another table, beyond the bound: two full ones make one of twice the size.
+// merge takes the templates of another table.
 func (t *table) merge(from *table) {
-	for name, e := range from.entries {
-		if t.entries[name] == nil {
+	for group, e := range from.entries {
+		if t.entries[group] == nil {
 			copied := *e
-			t.entries[name] = &copied
+			t.entries[group] = &copied
 		}
 	}
 	t.cut += from.cut
 }
 
-// compare returns what the side on trial wrote, what is not known first, oldest first, at most so many; and of what is
-// known, the templates among those: no other matters to a verdict.
-func compare(trial, known *table, limit int) (written, shared []judge.LogTemplate) {
-	var news, old []*entry
-	for name, e := range trial.entries {
-		if known.entries[name] != nil {
-			old = append(old, e)
-		} else {
-			news = append(news, e)
+// settle moves what was counted for groups that have become one to that one.
+func (t *table) settle(miner *drain.Miner) {
+	for group, e := range t.entries {
+		root := miner.Root(group)
+		if root == group {
+			continue
+		}
+		delete(t.entries, group)
+		into := t.entries[root]
+		switch {
+		case into == nil:
+			t.entries[root] = e
+		case e.first.Before(into.first):
+			e.Count += into.Count
+			t.entries[root] = e
+		default:
+			into.Count += e.Count
 		}
 	}
-	byAge := func(a, b *entry) int {
-		if c := a.first.Compare(b.first); c != 0 {
-			return c
+}
+
+// compare returns what the side on trial wrote, what is not known first, oldest first, at most so many; and of what is
+// known, the templates among those: no other matters to a verdict.
+func compare(trial, known *table, miner *drain.Miner, limit int) (written, shared []judge.LogTemplate) {
+	trial.settle(miner)
+	known.settle(miner)
+	var news, old []int
+	for group := range trial.entries {
+		if known.entries[group] != nil {
+			old = append(old, group)
+		} else {
+			news = append(news, group)
 		}
-		return strings.Compare(a.Template, b.Template)
+	}
+	byAge := func(a, b int) int {
+		return cmp.Or(trial.entries[a].first.Compare(trial.entries[b].first), cmp.Compare(a, b))
 	}
 	slices.SortFunc(news, byAge)
 	slices.SortFunc(old, byAge)
-	for _, e := range append(news, old...) {
-		if len(written) == limit {
-			break
-		}
-		written = append(written, e.LogTemplate)
-		if k := known.entries[e.Template]; k != nil {
-			shared = append(shared, k.LogTemplate)
+	all := append(news, old...)
+	for _, group := range all[:min(len(all), limit)] {
+		name := miner.Name(group)
+		written = append(written, trial.entries[group].named(name))
+		if k := known.entries[group]; k != nil {
+			shared = append(shared, k.named(name))
 		}
 	}
 	return written, shared
+}
+
+func (e *entry) named(template string) judge.LogTemplate {
+	t := e.LogTemplate
+	t.Template = template
+	return t
+}
+
+// cut shortens a text to so many bytes, never inside a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.TrimSpace(strings.ToValidUTF8(s[:n], "")) + "…"
 }

@@ -202,15 +202,21 @@ func (w *Watch) sample(now time.Time, d time.Duration) judge.Sample {
 	s.OnTrial, s.Reference = w.numbers(trial, from, to), w.numbers(ref, from, to)
 	w.usePast(&s)
 	s.OnTrial.Streams, s.Reference.Streams = len(trial.read), len(ref.read)
-	s.OnTrial.Unread = trial.unread()
+	s.OnTrial.Unread, s.Reference.Unread = trial.unread(), ref.unread()
 	if ref.read0 {
 		s.Reference.Streams = max(1, s.Reference.Streams) // its templates are remembered for the whole watch
 	}
-	s.OnTrial.Logs, s.Reference.Logs = compare(w.window.logs, ref.known, max(50, w.Limits.NewErrorLogs+1))
+	s.OnTrial.Logs, s.Reference.Logs = compare(w.window.logs, ref.known, w.miner, max(50, w.Limits.NewErrorLogs+1))
 	s.OnTrial.LogsCut, s.Reference.LogsCut = w.window.logs.cut, ref.known.cut
 	if w.concurrent() && !s.ReferenceIsPast {
 		w.weigh(&s)
 	}
+	late := time.Time{}
+	if d > 0 {
+		late = s.From
+	}
+	w.tellWritten(&s.OnTrial, trial, late)
+	w.tellWritten(&s.Reference, ref, late)
 	return s
 }
 
