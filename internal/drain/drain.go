@@ -6,7 +6,7 @@
 // lines, whose template has a * where its lines differ. Two things are done another way. Variable parts that show by
 // themselves (numbers, ids, addresses, quoted texts) are masked before, and of the rest little may differ: here a group
 // too many is a false alarm, but one too few hides a new failure. And where Drain takes the most similar group, Miner
-// makes one group of all that are similar, so the groups do not depend on the order in which lines come; see near.
+// makes one group of all that are similar, so the groups do not depend on the order in which lines come; see join.
 //
 // Nothing grows without bound: see MaxLine, MaxGroups, MaxTemplate, maxWords, maxLines and maxFields.
 package drain
