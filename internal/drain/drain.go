@@ -12,7 +12,7 @@
 package drain
 
 // Level is how bad a line says it is.
-type Level uint8
+type Level int
 
 // The levels. Error is that and everything worse.
 const (

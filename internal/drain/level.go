@@ -109,8 +109,8 @@ func levelWord(line []byte) Level {
 
 // inWord holds the bytes of a word that may be a level: letters, digits, _ and -.
 var inWord = func() (in [256]bool) {
-	for c := range in {
-		in[c] = isWord(byte(c)) || c == '-'
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") {
+		in[c] = true
 	}
 	return in
 }()

@@ -152,18 +152,17 @@ func whole(text []byte, n int) int {
 	return n
 }
 
-// leaf is where a line ends up in the tree. As its depth is fixed, the way there is all there is of the tree: the number
-// of words, the kind, and the first words with their places.
+// leaf is where a line ends up in the tree. As its depth is fixed, the way there is all there is of the tree: the kind,
+// the number of words, and the first of them that are fixed, with their places.
 func (m *Miner) leaf() uint64 {
-	way, fixed := mix(hash(start, m.kind), uint64(len(m.words))), 0
+	way, fixed := hash(start, m.kind), 0
 	for i, word := range m.words {
-		if fixed == fixedWords {
-			break
-		}
-		if says(word) {
-			way = mix(mix(way, uint64(i)), m.line[i])
+		step := star
+		if fixed < fixedWords && says(word) {
+			step = m.line[i]
 			fixed++
 		}
+		way = mix(way, step)
 	}
 	return way
 }

@@ -93,7 +93,7 @@ var (
 	alsoBy    = []byte("Suppressed: ")
 	frame     = []byte("at ")
 	more      = []byte("... ")
-	file      = []byte(`File "`)
+	inFile    = []byte(`File "`)
 	goroutine = []byte("goroutine ")
 	createdBy = []byte("created by ")
 	meanwhile = []byte("During handling of the above exception")
@@ -111,7 +111,7 @@ func (s *Stream) continues(line, text []byte) bool {
 	case 'a':
 		return indented && bytes.HasPrefix(text, frame)
 	case 'F':
-		return indented && bytes.HasPrefix(text, file)
+		return indented && bytes.HasPrefix(text, inFile)
 	case '.':
 		return bytes.HasPrefix(text, more)
 	case 'C':

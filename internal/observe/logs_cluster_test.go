@@ -47,7 +47,7 @@ func TestLogsOfARealKubelet(t *testing.T) {
 	for crashes := range 2 {
 		s.fault(plan.Gray, `{"crashAfter":1}`)
 		s.ask(plan.Gray, 1)
-		require.Eventually(t, func() bool { return s.restarts() == int32(crashes)+1 && w.Sample().OnTrial.Pods == 1 }, time.Minute, 100*time.Millisecond)
+		require.Eventually(t, func() bool { return s.restarts() == crashes+1 && w.Sample().OnTrial.Pods == 1 }, time.Minute, 100*time.Millisecond)
 		s.ask(plan.Gray, 10)
 		assert.Eventually(t, func() bool { return lastWords(w.Sample()) == crashes+1 }, 30*time.Second, 100*time.Millisecond,
 			"%d crashes: %v", crashes+1, w.Sample().OnTrial.Logs)
@@ -66,14 +66,14 @@ func TestLogsOfARealKubelet(t *testing.T) {
 	}
 }
 
-func (s shop) restarts() int32 {
+func (s shop) restarts() int {
 	s.t.Helper()
 	pod, err := s.kube.CoreV1().Pods(s.ns).Get(s.t.Context(), string(plan.Gray), metav1.GetOptions{})
 	require.NoError(s.t, err)
-	n := int32(0)
+	n := 0
 	for _, c := range pod.Status.ContainerStatuses {
 		if c.State.Running != nil && pod.Status.Phase == corev1.PodRunning {
-			n += c.RestartCount
+			n += int(c.RestartCount)
 		}
 	}
 	return n
