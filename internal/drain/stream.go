@@ -128,7 +128,13 @@ func (s *Stream) continues(line, text []byte) bool {
 			return s.continuesTrace(text)
 		}
 	}
-	return s.inStack && (text[len(text)-1] == ')' || bytes.HasPrefix(text, createdBy))
+	return s.inStack && isGoFrame(text)
+}
+
+// isGoFrame says whether a line is a call, without a blank before its arguments, or where a goroutine was made.
+func isGoFrame(text []byte) bool {
+	name, _, ok := bytes.Cut(text, []byte("("))
+	return ok && text[len(text)-1] == ')' && bytes.IndexByte(name, ' ') < 0 || bytes.HasPrefix(text, createdBy)
 }
 
 // continuesTrace says whether a line is the head of a Python traceback of the event before, or leads to one.

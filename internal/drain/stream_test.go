@@ -37,6 +37,11 @@ main.ERROR(0x1)
 created by main.main in goroutine 1
 	/app/main.go:9
 ERROR the next one`, []string{"panic: boom [recovered]", "ERROR the next one"}},
+		{"Go, a stack in a program that goes on", `http: panic serving 10.0.0.9:1234: boom
+goroutine 7 [running]:
+net/http.(*conn).serve.func1(0xc0001, {0x1, 0x2})
+	/usr/local/go/src/net/http/server.go:1
+ERROR cannot pay (timeout)`, []string{"ERROR cannot pay (timeout)"}},
 		{"Python, uncaught", `Traceback (most recent call last):
   File "/app/main.py", line 4, in <module>
     raise ValueError("ERROR x")

@@ -9,6 +9,9 @@ import (
 // earlier place. Between stdout and stderr it runs back by moments.
 const beganAgain = time.Second
 
+// replayLasts is how long that takes at most. If times are still early then, the node's clock was set back.
+const replayLasts = 5 * time.Second
+
 // position is how far a log was read: the time of the last line, and how many lines have that very time.
 type position struct {
 	last      time.Time
@@ -17,10 +20,11 @@ type position struct {
 	left      time.Time // when the connection broke
 	replaying bool      // lines that were seen may come again
 	replayed  int
+	until     time.Time // when it must be over; zero: whenever a line is later
 }
 
 func (p *position) reconnected() {
-	p.replaying, p.replayed = p.open && !p.last.IsZero(), 0
+	p.replaying, p.replayed, p.until = p.open && !p.last.IsZero(), 0, time.Time{}
 	p.open = true
 }
 
@@ -32,8 +36,11 @@ func (p *position) take(line []byte) (text []byte, fresh bool) {
 	if t.UnmarshalText(stamp) != nil {
 		return line, !p.replaying
 	}
-	if t.Before(p.last.Add(-beganAgain)) {
-		p.replaying, p.replayed = true, 0
+	if !p.replaying && t.Before(p.last.Add(-beganAgain)) {
+		p.replaying, p.replayed, p.until = true, 0, time.Now().Add(replayLasts)
+	}
+	if p.replaying && !p.until.IsZero() && time.Now().After(p.until) {
+		p.last, p.same, p.replaying = t, 0, false
 	}
 	if p.replaying && !t.After(p.last) {
 		if t.Before(p.last) || p.replayed < p.same {
