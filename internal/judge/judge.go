@@ -100,7 +100,7 @@ type LogTemplate struct {
 // Numbers is what one side did in one window.
 type Numbers struct {
 	Name     string        `json:"name"`               // "gray" or "production"
-	Window   time.Duration `json:"window,omitempty"`   // length of the window of Traffic and CPU; 0: the sample's
+	Window   time.Duration `json:"window,omitempty"`   // length of the window of Traffic; 0: the sample's
 	Pods     int           `json:"pods"`               // serving pods
 	NotReady []string      `json:"notReady,omitempty"` // pods that served and whose containers are not ready any more
 	Taken    []string      `json:"taken,omitempty"`    // pods that served and that somebody deleted or evicted in the window
@@ -116,10 +116,25 @@ type Numbers struct {
 	Bytes  int            `json:"bytes"`
 	Levels map[string]int `json:"levels,omitempty"` // Lines by the level that they state: unstated, debug, info, warn, error
 	// What was not looked at since the window began: lines that came too fast, and lines of which only the begin was.
-	LogsDropped int       `json:"logsDropped,omitempty"`
-	LinesCut    int       `json:"linesCut,omitempty"`
-	Memory      []float64 `json:"memory,omitempty"` // bytes by pod, last reading
-	CPU         []float64 `json:"cpu,omitempty"`    // cores by pod, mean of the window
+	LogsDropped int     `json:"logsDropped,omitempty"`
+	LinesCut    int     `json:"linesCut,omitempty"`
+	Usage       []Usage `json:"usage,omitempty"` // by pod, in the order of their names
+}
+
+// Usage is what metrics.k8s.io said of one pod: of its containers that run what is upgraded.
+type Usage struct {
+	Pod      string    `json:"pod"`
+	Limit    float64   `json:"limit,omitempty"`    // of their memory together, in bytes; 0: one has none
+	Warming  bool      `json:"warming,omitempty"`  // new: its readings are left out
+	Readings []Reading `json:"readings,omitempty"` // oldest first, since it is warm
+}
+
+// Reading is what a pod used at one time.
+type Reading struct {
+	At     time.Time `json:"at"`            // by the cluster's clock
+	Ago    int       `json:"ago,omitempty"` // 0: in the sample's window since its begin; 1: in the one before; and so on
+	Memory float64   `json:"memory"`        // bytes
+	CPU    float64   `json:"cpu"`           // cores, mean since the reading before
 }
 
 // Sample is one window seen from the gateway, the pods and their logs. On trial is the side that carries the
@@ -146,7 +161,7 @@ type Sample struct {
 type Limits struct {
 	ErrorPercent float64       `json:"errorPercent"` // percentage points of errors above the reference
 	P99          time.Duration `json:"p99"`          // absolute limit of the 99th percentile; 0: twice the reference and 100 ms above it
-	MemoryRatio  float64       `json:"memoryRatio"`  // mean memory by pod, on trial / reference
+	MemoryRatio  float64       `json:"memoryRatio"`  // memory by pod, on trial / reference
 	CPURatio     float64       `json:"cpuRatio"`     // CPU seconds by request, on trial / reference
 	NewErrorLogs int           `json:"newErrorLogs"` // error-level templates that the reference does not write
 	Restarts     int           `json:"restarts"`

@@ -3,7 +3,6 @@ package judge
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 )
@@ -193,73 +192,4 @@ func unknownTemplates(s Sample) []LogTemplate {
 		}
 	}
 	return fresh
-}
-
-// Differences too small to matter, whatever the ratio says.
-const (
-	smallMemory = 32 << 20 // bytes by pod
-	smallCPU    = 0.005    // cores by pod
-)
-
-// memory compares the mean by pod of the last readings.
-func memory(s Sample, l Limits) Check {
-	c := Check{Name: "memory", Unit: "times"}
-	if s.NoResources {
-		c.Absent = true
-		return c.unknown("metrics.k8s.io is not there: memory was not compared")
-	}
-	trial, ref := mean(s.OnTrial.Memory), mean(s.Reference.Memory)
-	if !usable(trial, ref) || ref == 0 {
-		return c.unknown("no memory reading of both sides")
-	}
-	c.Why = fmt.Sprintf("%s uses %.0f MiB by pod, %s %.0f MiB%s (%.2f times, limit %.2f)", s.OnTrial.Name, trial/(1<<20),
-		s.Reference.Name, ref/(1<<20), s.past(), trial/ref, l.MemoryRatio)
-	c = c.decide(trial/ref, l.MemoryRatio)
-	if c.Verdict == Fail && trial-ref < smallMemory {
-		c.Verdict = Pass
-		c.Why += "; a difference below 32 MiB does not count"
-	}
-	return c
-}
-
-// cpu compares CPU seconds by request. What pods use when idle weighs more on those that serve less, so it fails only
-// where a pod on trial also uses at least 5 millicores more than one of the reference.
-func cpu(s Sample, l Limits) Check {
-	c := Check{Name: "cpu", Unit: "times"}
-	if s.NoResources {
-		c.Absent = true
-		return c.unknown("metrics.k8s.io is not there: CPU was not compared")
-	}
-	trial, ref := mean(s.OnTrial.CPU), mean(s.Reference.CPU)
-	byTrial, byRef := s.cpuByRequest(s.OnTrial), s.cpuByRequest(s.Reference)
-	if s.NoTraffic || !usable(trial, ref, byTrial, byRef) {
-		return c.unknown("no CPU reading and requests of both sides")
-	}
-	c.Why = fmt.Sprintf("%s uses %.2f ms CPU by request, %s %.2f ms%s (limit %.2f times); by pod %.0f and %.0f millicores",
-		s.OnTrial.Name, 1000*byTrial, s.Reference.Name, 1000*byRef, s.past(), l.CPURatio, 1000*trial, 1000*ref)
-	if trial-ref < smallCPU {
-		c.Got, c.Limit, c.Verdict = ratio(byTrial, byRef), l.CPURatio, Pass
-		return c
-	}
-	return c.decide(byTrial/byRef, l.CPURatio)
-}
-
-// cpuByRequest is in seconds; NaN where there are no readings or no requests.
-func (s Sample) cpuByRequest(n Numbers) float64 {
-	if n.Traffic.Requests <= 0 {
-		return math.NaN()
-	}
-	return mean(n.CPU) * float64(len(n.CPU)) * s.seconds(n) / n.Traffic.Requests
-}
-
-// mean is NaN for no values.
-func mean(all []float64) float64 {
-	sum := 0.0
-	for _, v := range all {
-		if !usable(v) {
-			return math.NaN()
-		}
-		sum += v
-	}
-	return sum / float64(len(all))
 }

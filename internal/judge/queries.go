@@ -20,7 +20,7 @@ type Query struct {
 	Part Part `json:"part,omitempty"`
 }
 
-// Part is what part of a reading's requests (Reading.Of) its value speaks of.
+// Part is what part of a reading's requests (Measured.Of) its value speaks of.
 type Part string
 
 // What a value is made of. The zero value is not known: the user's own query.
@@ -31,12 +31,12 @@ const (
 
 // Answer is what a monitoring server said of one side: a reading or, where there is none, why.
 type Answer struct {
-	Reading
+	Measured
 	None string
 }
 
-// Reading is a finite value, and of how many requests it is (0: not known).
-type Reading struct {
+// Measured is a finite value, and of how many requests it is (0: not known).
+type Measured struct {
 	Value float64 `json:"value"`
 	Of    float64 `json:"of,omitempty"`
 }
@@ -44,11 +44,11 @@ type Reading struct {
 // Series is what a query answered in one window, oldest first; answers without a number are left out.
 type Series struct {
 	Query
-	OnTrial         []Reading `json:"onTrial,omitempty"`
-	Reference       []Reading `json:"reference,omitempty"`
-	ReferenceIsPast bool      `json:"referenceIsPast,omitempty"` // Reference is of when that side last had users
-	Asked           int       `json:"asked"`                     // answers in the window, with or without a number
-	None            string    `json:"none,omitempty"`            // why the last answer about the side on trial held no number
+	OnTrial         []Measured `json:"onTrial,omitempty"`
+	Reference       []Measured `json:"reference,omitempty"`
+	ReferenceIsPast bool       `json:"referenceIsPast,omitempty"` // Reference is of when that side last had users
+	Asked           int        `json:"asked"`                     // answers in the window, with or without a number
+	None            string     `json:"none,omitempty"`            // why the last answer about the side on trial held no number
 }
 
 // QueryPrefix begins the name of every check of a query.
@@ -183,7 +183,7 @@ func (v Series) unusable(got, bound, normal float64, hasNormal bool) string {
 // above the expected ones; the slowest one in a hundred must be straySlow. With an image that is no worse, an error share of 0.05
 // to 5 % and 0.5 to 50 requests a second on gray, at most 0.3 % of simulated runs of five one-minute steps failed by it. Of a query
 // whose value is made of what nobody knows every breach is one.
-func (v Series) chance(trial []Reading, got, normal float64) Verdict {
+func (v Series) chance(trial []Measured, got, normal float64) Verdict {
 	counts := make([]float64, 0, len(trial))
 	for _, r := range trial {
 		counts = append(counts, r.Of)
@@ -230,7 +230,7 @@ func (v Series) number(x float64) string {
 	return strings.TrimSpace(fmt.Sprintf("%.4g %s", x, v.Unit))
 }
 
-func values(all []Reading) []float64 {
+func values(all []Measured) []float64 {
 	out := make([]float64, 0, len(all))
 	for _, r := range all {
 		out = append(out, r.Value)

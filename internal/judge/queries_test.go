@@ -12,16 +12,16 @@ import (
 )
 
 // read makes readings of values.
-func read(all ...float64) []Reading {
-	var out []Reading
+func read(all ...float64) []Measured {
+	var out []Measured
 	for _, v := range all {
-		out = append(out, Reading{Value: v})
+		out = append(out, Measured{Value: v})
 	}
 	return out
 }
 
 // of makes readings of so many requests each.
-func of(requests float64, all ...float64) []Reading {
+func of(requests float64, all ...float64) []Measured {
 	out := read(all...)
 	for i := range out {
 		out[i].Of = requests
@@ -168,12 +168,12 @@ func blames(random *rand.Rand, steps int, share, normal, perSecond float64) bool
 	}
 	var gray, production []float64
 	v := Series{Query: Query{Name: "errors", Ratio: 1, Slack: 0.5, Part: PartShare}}
-	reading := func(all []float64, perSecond float64) Reading {
+	reading := func(all []float64, perSecond float64) Measured {
 		sum := 0.0
 		for _, n := range all[len(all)-minute:] {
 			sum += n
 		}
-		return Reading{Value: 100 * sum / (60 * perSecond), Of: 60 * perSecond}
+		return Measured{Value: 100 * sum / (60 * perSecond), Of: 60 * perSecond}
 	}
 	for i := range (1 + steps) * minute {
 		gray, production = append(gray, errors(10*perSecond*share)), append(production, errors(10*more*perSecond*normal))

@@ -26,6 +26,7 @@ func Judge(s Sample, l Limits) []Check {
 		newErrorLogs(s, l, endOfStep),
 		memory(s, l),
 		cpu(s, l),
+		memoryGrowth(s, endOfStep),
 	}, queries(s, endOfStep)...)
 }
 
@@ -42,6 +43,7 @@ func AtOnce(s Sample, l Limits) []Check {
 		ready(s),
 		newErrorLogs(s, l, manyLooks),
 		errorShare(s, l),
+		memoryGrowth(s, manyLooks),
 	}
 	if s.To.Sub(s.From) >= settled {
 		all = append(all, latency(s, l, manyLooks))

@@ -19,11 +19,11 @@ func healthy() Sample {
 		From: start, To: start.Add(time.Minute), Weight: 20,
 		OnTrial: Numbers{
 			Name: "gray", Pods: 2, Streams: 2, Traffic: Traffic{Requests: 1000, Latency: fast(1000)},
-			Memory: []float64{100 << 20, 100 << 20}, CPU: []float64{0.1, 0.1},
+			Usage: used(2, 100, 0.1),
 		},
 		Reference: Numbers{
 			Name: "production", Pods: 8, Streams: 2, Traffic: Traffic{Requests: 4000, Latency: fast(4000)},
-			Memory: slices.Repeat([]float64{100 << 20}, 8), CPU: slices.Repeat([]float64{0.1}, 8),
+			Usage: used(8, 100, 0.1),
 		},
 	}
 }
@@ -74,7 +74,7 @@ func TestJudgePassesAHealthyWindow(t *testing.T) {
 		assert.Equal(t, Pass, c.Verdict, "%s: %s", c.Name, c.Why)
 		assert.NotEmpty(t, c.Why, c.Name)
 	}
-	assert.Equal(t, []string{"requests", "routing", "errors", "p99", "restarts", "ready", "new-error-logs", "memory", "cpu"}, names)
+	assert.Equal(t, []string{"requests", "routing", "errors", "p99", "restarts", "ready", "new-error-logs", "memory", "cpu", "memory-growth"}, names)
 	assert.Equal(t, Pass, Worst(checks))
 	assert.False(t, Blamed(checks))
 	assert.Empty(t, AtOnce(healthy(), Defaults()))
@@ -88,7 +88,7 @@ func TestJudgeNeverPassesWhatItDidNotSee(t *testing.T) {
 	s.NoTraffic, s.NoResources = true, true
 	for _, c := range Judge(s, Defaults()) {
 		assert.Equal(t, Inconclusive, c.Verdict, "%s: %s", c.Name, c.Why)
-		assert.Equal(t, c.Name == "memory" || c.Name == "cpu", c.Absent, c.Name)
+		assert.Equal(t, slices.Contains([]string{"memory", "cpu", "memory-growth"}, c.Name), c.Absent, c.Name)
 	}
 }
 
@@ -245,15 +245,15 @@ func TestRules(t *testing.T) {
 
 		{"twice", "memory", bytes(200), Pass},
 		{"2.01 times", "memory", bytes(201), Fail},
-		{"32 MiB more", "memory", func(s *Sample, _ *Limits) { bytes(52)(s, nil); s.Reference.Memory = []float64{20 << 20} }, Fail},
-		{"31 MiB more", "memory", func(s *Sample, _ *Limits) { bytes(51)(s, nil); s.Reference.Memory = []float64{20 << 20} }, Pass},
+		{"32 MiB more", "memory", func(s *Sample, _ *Limits) { bytes(52)(s, nil); s.Reference.Usage = used(8, 20, 0.1) }, Fail},
+		{"31 MiB more", "memory", func(s *Sample, _ *Limits) { bytes(51)(s, nil); s.Reference.Usage = used(8, 20, 0.1) }, Pass},
 		{"the user's ratio, within", "memory", func(s *Sample, l *Limits) { bytes(300)(s, nil); l.MemoryRatio = 3 }, Pass},
 		{"the user's ratio, above", "memory", func(s *Sample, l *Limits) { bytes(301)(s, nil); l.MemoryRatio = 3 }, Fail},
 		{"NaN", "memory", bytes(nan), Inconclusive},
 		{"Inf", "memory", bytes(inf), Inconclusive},
-		{"no reading of gray", "memory", func(s *Sample, _ *Limits) { s.OnTrial.Memory = nil }, Inconclusive},
-		{"no reading of production", "memory", func(s *Sample, _ *Limits) { s.Reference.Memory = nil }, Inconclusive},
-		{"production uses none", "memory", func(s *Sample, _ *Limits) { s.Reference.Memory = []float64{0} }, Inconclusive},
+		{"no reading of gray", "memory", func(s *Sample, _ *Limits) { s.OnTrial.Usage = nil }, Inconclusive},
+		{"no reading of production", "memory", func(s *Sample, _ *Limits) { s.Reference.Usage = nil }, Inconclusive},
+		{"production uses none", "memory", func(s *Sample, _ *Limits) { s.Reference.Usage = used(8, 0, 0.1) }, Inconclusive},
 		{"no metrics.k8s.io", "memory", func(s *Sample, _ *Limits) { s.NoResources = true }, Inconclusive},
 
 		// Gray serves 500 requests by pod as production does: 12 ms of CPU by request both.
@@ -261,11 +261,11 @@ func TestRules(t *testing.T) {
 		{"2.1 times by request", "cpu", cores(0.21), Fail},
 		{"half the requests by pod, twice by request", "cpu", func(s *Sample, _ *Limits) { cores(0.1)(s, nil); s.OnTrial.Traffic.Requests = 500 }, Pass},
 		{"idle load by few requests", "cpu", func(s *Sample, _ *Limits) { cores(0.09)(s, nil); s.OnTrial.Traffic.Requests = 60 }, Pass},
-		{"6 millicores more", "cpu", func(s *Sample, _ *Limits) { cores(0.008)(s, nil); s.Reference.CPU = slices.Repeat([]float64{0.002}, 8) }, Fail},
-		{"4 millicores more", "cpu", func(s *Sample, _ *Limits) { cores(0.006)(s, nil); s.Reference.CPU = slices.Repeat([]float64{0.002}, 8) }, Pass},
+		{"6 millicores more", "cpu", func(s *Sample, _ *Limits) { cores(0.008)(s, nil); s.Reference.Usage = used(8, 100, 0.002) }, Fail},
+		{"4 millicores more", "cpu", func(s *Sample, _ *Limits) { cores(0.006)(s, nil); s.Reference.Usage = used(8, 100, 0.002) }, Pass},
 		{"NaN", "cpu", cores(nan), Inconclusive},
 		{"Inf", "cpu", cores(inf), Inconclusive},
-		{"production uses none", "cpu", func(s *Sample, _ *Limits) { s.Reference.CPU = []float64{0} }, Inconclusive},
+		{"production uses none", "cpu", func(s *Sample, _ *Limits) { s.Reference.Usage = used(8, 100, 0) }, Inconclusive},
 		{"no requests of production", "cpu", func(s *Sample, _ *Limits) { s.Reference.Traffic.Requests = 0 }, Inconclusive},
 		{"the reference's own window", "cpu", func(s *Sample, _ *Limits) { cores(0.21)(s, nil); s.Reference.Window = 2 * time.Minute }, Pass},
 		{"no metrics.k8s.io", "cpu", func(s *Sample, _ *Limits) { s.NoResources = true }, Inconclusive},
@@ -334,11 +334,11 @@ func weighed(change func(*Sample, *Limits), e Evidence) func(*Sample, *Limits) {
 }
 
 func bytes(mib float64) func(*Sample, *Limits) {
-	return func(s *Sample, _ *Limits) { s.OnTrial.Memory = []float64{mib * (1 << 20)} }
+	return func(s *Sample, _ *Limits) { s.OnTrial.Usage = used(2, mib, 0.1) }
 }
 
 func cores(v float64) func(*Sample, *Limits) {
-	return func(s *Sample, _ *Limits) { s.OnTrial.CPU = []float64{v, v} }
+	return func(s *Sample, _ *Limits) { s.OnTrial.Usage = used(2, 100, v) }
 }
 
 func TestAtOnce(t *testing.T) {
@@ -445,7 +445,7 @@ func TestMissing(t *testing.T) {
 			s.OnTrial.NotReady, s.Reference.NotReady = []string{"g1"}, slices.Repeat([]string{"p"}, 8)
 		}, []string{"ready"}},
 		{"no metrics.k8s.io", func(s *Sample, _ *Limits) { s.NoResources = true }, nil},
-		{"no reading of memory and CPU", func(s *Sample, _ *Limits) { s.OnTrial.Memory, s.OnTrial.CPU = nil, nil }, nil},
+		{"no reading of memory and CPU", func(s *Sample, _ *Limits) { s.OnTrial.Usage = nil }, nil},
 		{"routing has too little to say", func(s *Sample, _ *Limits) { s.Reference.Traffic.Requests = math.NaN() }, []string{"errors"}},
 
 		{"the gateway counts no latencies", func(s *Sample, _ *Limits) { s.OnTrial.Traffic.Latency, s.Reference.Traffic.Latency = nil, nil }, nil},

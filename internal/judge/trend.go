@@ -35,11 +35,11 @@ func (c *Course) Add(b Block) {
 }
 
 func joined(a, b Block) Block {
-	b.OnTrial, b.Reference = sum(a.OnTrial, b.OnTrial), sum(a.Reference, b.Reference)
+	b.OnTrial, b.Reference = added(a.OnTrial, b.OnTrial), added(a.Reference, b.Reference)
 	return b
 }
 
-func sum(a, b Counts) Counts {
+func added(a, b Counts) Counts {
 	return Counts{Requests: a.Requests + b.Requests, Errors: a.Errors + b.Errors, Slow: a.Slow + b.Slow}
 }
 

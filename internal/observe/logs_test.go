@@ -2,9 +2,7 @@ package observe
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -270,44 +268,6 @@ func TestChoose(t *testing.T) {
 			assert.Equal(t, []int{tt.wantTrial, tt.wantRef, tt.wantPods}, []int{count[plan.Gray], count[plan.Production], len(podsOf)})
 		})
 	}
-}
-
-func TestUsage(t *testing.T) {
-	var reading atomic.Int64
-	metrics := func(selector string) (int, string) {
-		v, _ := url.QueryUnescape(selector)
-		pod, memory := "cart-1", "100Mi"
-		if strings.Contains(v, "gray") {
-			pod, memory = "cart-gray-1", fmt.Sprintf("%dMi", 100+reading.Load())
-		}
-		return 200, fmt.Sprintf(`{"kind":"PodMetricsList","items":[{"metadata":{"name":"%s"},"timestamp":"t%d","window":"15s","containers":[
-			{"name":"app","usage":{"cpu":"100m","memory":"%s"}},{"name":"side","usage":{"cpu":"50000000n","memory":"0"}}]}]}`, pod, reading.Load(), memory)
-	}
-	bubble(t, func(t *testing.T, s *scene) {
-		s.api.metrics = metrics
-		s.Metrics, s.noResources = s.api.client(t).CoreV1().RESTClient(), false
-		s.run(t)
-		s.Begin(plan.Gray, 20)
-		s.flow(40, 160, 0, 0)
-		time.Sleep(6 * time.Second)
-		sample := s.Sample()
-		assert.Equal(t, []float64{100 << 20}, sample.OnTrial.Memory)
-		assert.Empty(t, sample.OnTrial.CPU, "the first reading tells of the time before")
-		reading.Store(160)
-		time.Sleep(6 * time.Second)
-		sample = s.Sample()
-		assert.Equal(t, []float64{260 << 20}, sample.OnTrial.Memory)
-		assert.InDeltaSlice(t, []float64{0.15}, sample.OnTrial.CPU, 1e-9)
-		assert.InDeltaSlice(t, []float64{0.15}, sample.Reference.CPU, 1e-9)
-		c := verdictOf(t, s.Verdict(), "memory")
-		assert.Equal(t, judge.Fail, c.Verdict, c.Why)
-		s.api.mu.Lock()
-		s.api.metrics = nil
-		s.api.mu.Unlock()
-		time.Sleep(6 * time.Second)
-		c = verdictOf(t, s.Verdict(), "memory")
-		assert.True(t, c.Absent, "the API is gone: %s", c.Why)
-	})
 }
 
 // TestTheLastWordsOfACrashAreHeard once, whether the connection brought them or the log of the container before.

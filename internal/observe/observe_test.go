@@ -73,7 +73,7 @@ func TestAHealthyStepPasses(t *testing.T) {
 			c := verdictOf(t, checks, name)
 			assert.Equal(t, judge.Pass, c.Verdict, "%s: %s", name, c.Why)
 		}
-		for _, name := range []string{"p99", "memory", "cpu"} {
+		for _, name := range []string{"p99", "memory", "cpu", "memory-growth"} {
 			c := verdictOf(t, checks, name)
 			assert.True(t, c.Absent, "%s: %s", name, c.Why)
 		}

@@ -36,7 +36,9 @@ type pod struct {
 	served     bool // was ready at some time
 	going      bool // deleted, evicted or lost: what happens to it now is not the image's fault
 	lost       time.Time
+	readyAt    time.Time       // when it last became ready, by the cluster's clock
 	containers []string        // that have run, and run what is upgraded
+	memory     float64         // bytes: limit of those together; 0: one has none
 	ended      map[string]bool // ends of containers that were seen
 }
 
@@ -173,10 +175,15 @@ func (w *Watch) see(s plan.Side, p *corev1.Pod, first bool) {
 // follow notes readiness and containers. A pod whose containers are ready but that is not Ready has lost its node or
 // waits for its gate: no fault of the image.
 func (k *pod) follow(p *corev1.Pod, now time.Time, renews func(*corev1.PodSpec, string) bool) {
-	k.ready = condition(p, corev1.PodReady) && !k.going
+	ready, since := condition(p, corev1.PodReady)
+	if ready {
+		k.readyAt = since
+	}
+	k.ready = ready && !k.going
 	k.served = k.served || k.ready
+	containers, _ := condition(p, corev1.ContainersReady)
 	switch {
-	case !k.served || k.going || condition(p, corev1.ContainersReady):
+	case !k.served || k.going || containers:
 		k.lost = time.Time{}
 	case k.lost.IsZero():
 		k.lost = now
@@ -188,6 +195,23 @@ func (k *pod) follow(p *corev1.Pod, now time.Time, renews func(*corev1.PodSpec, 
 		}
 	}
 	slices.Sort(k.containers)
+	k.memory = memoryLimit(p, k.containers)
+}
+
+// memoryLimit is that of the containers together, in bytes; 0 where one has none.
+func memoryLimit(p *corev1.Pod, containers []string) float64 {
+	sum := 0.0
+	for _, c := range p.Spec.Containers {
+		if !slices.Contains(containers, c.Name) {
+			continue
+		}
+		limit := c.Resources.Limits.Memory().AsApproximateFloat64()
+		if limit == 0 {
+			return 0
+		}
+		sum += limit
+	}
+	return sum
 }
 
 // ends returns the ends of containers that were not seen before. Init containers end as a matter of course.
@@ -228,13 +252,14 @@ func disruption(p *corev1.Pod) string {
 	return p.Status.Reason
 }
 
-func condition(p *corev1.Pod, name corev1.PodConditionType) bool {
+// condition says whether a condition holds, and since when.
+func condition(p *corev1.Pod, name corev1.PodConditionType) (holds bool, since time.Time) {
 	for _, c := range p.Status.Conditions {
 		if c.Type == name {
-			return c.Status == corev1.ConditionTrue
+			return c.Status == corev1.ConditionTrue, c.LastTransitionTime.Time
 		}
 	}
-	return false
+	return false, time.Time{}
 }
 
 // serving counts the pods that serve and names those that did and do not any more; pods that restarted are left to

@@ -12,8 +12,8 @@ import (
 const (
 	// askAgain is the pause after a question that failed: one failure is no blindness, ten seconds of them are.
 	askAgain = time.Second
-	// keepReadings bounds the readings kept of a side in a window: of a longer one its end is judged.
-	keepReadings = 100
+	// keepAnswers bounds the readings kept of a side in a window: of a longer one its end is judged.
+	keepAnswers = 100
 )
 
 // Query is a question about both sides that a monitoring server answers.
@@ -28,22 +28,22 @@ type Query struct {
 // answers are what one query said.
 type answers struct {
 	asked    int // since Begin
-	readings map[plan.Side][]judge.Reading
-	none     map[plan.Side]string          // why the last answer held no number; "" where it did
-	past     map[plan.Side][]judge.Reading // of the last window in which the side had users
+	readings map[plan.Side][]judge.Measured
+	none     map[plan.Side]string           // why the last answer held no number; "" where it did
+	past     map[plan.Side][]judge.Measured // of the last window in which the side had users
 }
 
 func newAnswers(queries []Query) []answers {
 	all := make([]answers, len(queries))
 	for i := range all {
-		all[i].past = map[plan.Side][]judge.Reading{}
+		all[i].past = map[plan.Side][]judge.Measured{}
 		all[i].begin()
 	}
 	return all
 }
 
 func (a *answers) begin() {
-	a.asked, a.readings, a.none = 0, map[plan.Side][]judge.Reading{}, map[plan.Side]string{}
+	a.asked, a.readings, a.none = 0, map[plan.Side][]judge.Measured{}, map[plan.Side]string{}
 }
 
 // add takes one answer.
@@ -52,8 +52,8 @@ func (a *answers) add(s plan.Side, answer judge.Answer) {
 	if answer.None != "" {
 		return
 	}
-	kept := append(a.readings[s], answer.Reading)
-	a.readings[s] = kept[max(0, len(kept)-keepReadings):]
+	kept := append(a.readings[s], answer.Measured)
+	a.readings[s] = kept[max(0, len(kept)-keepAnswers):]
 }
 
 // pollQuery asks one query again and again, never twice at the same time.

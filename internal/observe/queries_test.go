@@ -39,7 +39,7 @@ func (m *monitor) ask(ctx context.Context) (gray, production judge.Answer, err e
 func (m *monitor) say(gray, production float64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.gray, m.production = judge.Answer{Reading: judge.Reading{Value: gray}}, judge.Answer{Reading: judge.Reading{Value: production}}
+	m.gray, m.production = judge.Answer{Measured: judge.Measured{Value: gray}}, judge.Answer{Measured: judge.Measured{Value: production}}
 }
 
 func (m *monitor) fail(trouble func(ctx context.Context) error) {
@@ -215,12 +215,12 @@ func TestAnAnswerOfAnotherWeightIsLeftOut(t *testing.T) {
 	})
 }
 
-func TestReadingsAreBounded(t *testing.T) {
+func TestAnswersAreBounded(t *testing.T) {
 	a := newAnswers(make([]Query, 1))
-	for i := range 3 * keepReadings {
-		a[0].add(plan.Gray, judge.Answer{Reading: judge.Reading{Value: float64(i)}})
+	for i := range 3 * keepAnswers {
+		a[0].add(plan.Gray, judge.Answer{Measured: judge.Measured{Value: float64(i)}})
 	}
 	kept := a[0].readings[plan.Gray]
-	assert.Len(t, kept, keepReadings)
-	assert.InDelta(t, 3*keepReadings-1, kept[keepReadings-1].Value, 0, "the newest")
+	assert.Len(t, kept, keepAnswers)
+	assert.InDelta(t, 3*keepAnswers-1, kept[keepAnswers-1].Value, 0, "the newest")
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
@@ -20,17 +21,44 @@ const usageEvery = 5 * time.Second
 // usageOld is when readings that could not be renewed are thrown away.
 const usageOld = time.Minute
 
+// keepReadings bounds the readings kept of a pod: 40 minutes at one in 10 s.
+const keepReadings = 240
+
+// A new pod fills its caches: its first readings are left out, so many and for so long from when it was ready.
+const (
+	warmReadings = 2
+	warmUp       = time.Minute
+)
+
+// pastReadings is how many readings of earlier windows a sample has of a pod, at most.
+const pastReadings = 20
+
 // usage is what metrics.k8s.io said of one pod.
 type usage struct {
-	stamp   string  // of the last reading
-	memory  float64 // bytes, last reading
-	cpu     float64 // cores, sum of the readings that began after Begin
-	count   int
-	skipped bool // the reading that began before Begin has gone by
+	at     time.Time // of the last reading
+	seen   int
+	window int // the number of the window that the last reading was seen in
+	kept   []reading
 }
 
-// restart begins a new window: CPU is a mean over time, so the next reading still tells of the time before.
-func (u *usage) restart() { u.cpu, u.count, u.skipped = 0, 0, false }
+// reading is one that counts, and the number of the window that it belongs to.
+type reading struct {
+	judge.Reading
+	window int
+}
+
+// add keeps a reading that is new. CPU is a mean over time, so the first one that is seen in a window still tells of the
+// time before.
+func (u *usage) add(r reading) {
+	if !r.At.After(u.at) {
+		return
+	}
+	began := u.window == r.window
+	u.at, u.window = r.At, r.window
+	if u.seen++; began && u.seen > warmReadings {
+		u.kept = append(u.kept[max(0, len(u.kept)+1-keepReadings):], r)
+	}
+}
 
 // podMetrics is the part that is needed of a PodMetricsList of metrics.k8s.io/v1beta1.
 type podMetrics struct {
@@ -38,8 +66,9 @@ type podMetrics struct {
 		Metadata struct {
 			Name string `json:"name"`
 		} `json:"metadata"`
-		Timestamp  string `json:"timestamp"`
+		Timestamp  time.Time `json:"timestamp"`
 		Containers []struct {
+			Name  string `json:"name"`
 			Usage struct {
 				CPU    resource.Quantity `json:"cpu"`
 				Memory resource.Quantity `json:"memory"`
@@ -81,11 +110,11 @@ func (w *Watch) askUsage(ctx context.Context, s plan.Side, selector labels.Selec
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.noResources = apierrors.IsNotFound(err) || apierrors.IsForbidden(err)
-	w.of(s).take(list, err, time.Now())
+	w.of(s).take(list, err, time.Now(), w.window.number)
 }
 
-// take keeps new readings; pods without one are dropped.
-func (s *side) take(list podMetrics, err error, now time.Time) {
+// take keeps new readings of pods that are known; pods without one are dropped.
+func (s *side) take(list podMetrics, err error, now time.Time, window int) {
 	if err != nil {
 		if now.Sub(s.asked) > usageOld {
 			clear(s.usage)
@@ -96,39 +125,67 @@ func (s *side) take(list podMetrics, err error, now time.Time) {
 	here := map[string]bool{}
 	for _, item := range list.Items {
 		here[item.Metadata.Name] = true
-		u := s.usage[item.Metadata.Name]
-		if u == nil {
-			u = &usage{}
-			s.usage[item.Metadata.Name] = u
-		}
-		if u.stamp == item.Timestamp {
+		p := s.podNamed(item.Metadata.Name)
+		if p == nil {
 			continue
 		}
-		cpu, memory := 0.0, 0.0
+		u := s.usage[item.Metadata.Name]
+		if u == nil {
+			u = &usage{window: -1}
+			s.usage[item.Metadata.Name] = u
+		}
+		r := reading{Reading: judge.Reading{At: item.Timestamp}, window: window}
 		for _, c := range item.Containers {
-			cpu += c.Usage.CPU.AsApproximateFloat64()
-			memory += c.Usage.Memory.AsApproximateFloat64()
+			if slices.Contains(p.containers, c.Name) {
+				r.CPU += c.Usage.CPU.AsApproximateFloat64()
+				r.Memory += c.Usage.Memory.AsApproximateFloat64()
+			}
 		}
-		u.stamp, u.memory = item.Timestamp, memory
-		if u.skipped {
-			u.cpu, u.count = u.cpu+cpu, u.count+1
-		}
-		u.skipped = true
+		u.add(r)
 	}
 	maps.DeleteFunc(s.usage, func(pod string, _ *usage) bool { return !here[pod] })
 }
 
-// readings returns memory and CPU by pod, in the order of the pods' names.
-func (s *side) readings() (memory, cpu []float64) {
-	for _, name := range slices.Sorted(maps.Keys(s.usage)) {
-		u := s.usage[name]
-		if u.stamp == "" {
-			continue
-		}
-		memory = append(memory, u.memory)
-		if u.count > 0 {
-			cpu = append(cpu, u.cpu/float64(u.count))
+func (s *side) podNamed(name string) *pod {
+	for _, p := range s.pods {
+		if p.name == name {
+			return p
 		}
 	}
-	return memory, cpu
+	return nil
+}
+
+// usages are the readings by pod, in the order of the pods' names: those of a window, and the last ones before it.
+func (s *side) usages(window int) []judge.Usage {
+	var all []judge.Usage
+	for _, name := range slices.Sorted(maps.Keys(s.usage)) {
+		if p := s.podNamed(name); p != nil {
+			all = append(all, s.usage[name].of(p, window))
+		}
+	}
+	return all
+}
+
+func (u *usage) of(p *pod, window int) judge.Usage {
+	warm := p.readyAt.Add(warmUp)
+	n := judge.Usage{Pod: p.name, Limit: p.memory, Warming: !p.served || u.seen <= warmReadings || u.at.Before(warm)}
+	for i, r := range u.kept {
+		if !p.served || r.At.Before(warm) || r.window != window && i < len(u.kept)-pastReadings {
+			continue
+		}
+		r.Ago = window - r.window
+		n.Readings = append(n.Readings, r.Reading)
+	}
+	return n
+}
+
+// brief is the sample with the last reading of each pod: samples are written down more often than readings come.
+func brief(s judge.Sample) judge.Sample {
+	for _, n := range []*judge.Numbers{&s.OnTrial, &s.Reference} {
+		n.Usage = slices.Clone(n.Usage)
+		for i, u := range n.Usage {
+			n.Usage[i].Readings = u.Readings[max(0, len(u.Readings)-1):]
+		}
+	}
+	return s
 }

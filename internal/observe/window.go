@@ -50,9 +50,6 @@ func (w *Watch) Begin(onTrial plan.Side, weight int) {
 		for key := range s.open {
 			s.read[key] = true
 		}
-		for _, u := range s.usage {
-			u.restart()
-		}
 	}
 	signal(w.pods)
 	signal(w.kick)
@@ -121,7 +118,7 @@ func (w *Watch) look(now time.Time) []judge.Finding {
 	news := w.news(seen)
 	if now.Sub(w.window.recorded) >= time.Second || len(news) > 0 {
 		w.window.recorded = now
-		w.Record("sample", whole)
+		w.Record("sample", brief(whole))
 	}
 	return w.findings(now, news)
 }
@@ -236,7 +233,7 @@ func (w *Watch) usePast(s *judge.Sample) {
 	}
 	s.ReferenceIsPast = true
 	s.Reference.Traffic, s.Reference.Window = past.Traffic, past.Window
-	s.Reference.CPU, s.Reference.Memory = past.CPU, past.Memory
+	s.Reference.Usage = past.Usage
 }
 
 // numbers is what one side did between two snapshots; pods and restarts are those of the window since Begin.
@@ -247,6 +244,6 @@ func (w *Watch) numbers(s *side, from, to snapshot) judge.Numbers {
 		Taken: slices.Clone(w.window.taken[s.name]),
 	}
 	n.Pods, n.NotReady = s.serving(time.Now(), n.Restarts)
-	n.Memory, n.CPU = s.readings()
+	n.Usage = s.usages(w.window.number)
 	return n
 }

@@ -55,7 +55,7 @@ func number(v model.SampleValue) judge.Answer {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return judge.Answer{None: fmt.Sprintf("was %v: nothing to count in its window", v)}
 	}
-	return judge.Answer{Reading: judge.Reading{Value: x}}
+	return judge.Answer{Measured: judge.Measured{Value: x}}
 }
 
 // textAnswer is what the client says of an answer that is a string: it does not decode one.

@@ -36,8 +36,8 @@ func TestARealPrometheus(t *testing.T) {
 	clustertest.Config(t)
 	s := realServer(t)
 	for text, want := range map[string]judge.Answer{
-		"1 + 1":             {Reading: judge.Reading{Value: 2}},
-		"vector(-3)":        {Reading: judge.Reading{Value: -3}},
+		"1 + 1":             {Measured: judge.Measured{Value: 2}},
+		"vector(-3)":        {Measured: judge.Measured{Value: -3}},
 		"no_such_series":    {None: "found no series"},
 		"vector(0) / 0":     {None: "was NaN: nothing to count in its window"},
 		"vector(1) / 0":     {None: "was +Inf: nothing to count in its window"},

@@ -161,8 +161,8 @@ func TestEverySideIsAskedWithItsOwnWordsAndTheToken(t *testing.T) {
 	})
 	gray, production, err := s.Ask(t.Context(), Query{Gray: Text{"gray", "gray of"}, Production: Text{"production", "production of"}})
 	require.NoError(t, err)
-	assert.Equal(t, judge.Answer{Reading: judge.Reading{Value: 1, Of: 30}}, gray)
-	assert.Equal(t, judge.Answer{Reading: judge.Reading{Value: 2, Of: 40}}, production)
+	assert.Equal(t, judge.Answer{Measured: judge.Measured{Value: 1, Of: 30}}, gray)
+	assert.Equal(t, judge.Answer{Measured: judge.Measured{Value: 2, Of: 40}}, production)
 	assert.EqualValues(t, 4, asked.Load())
 }
 
