@@ -25,16 +25,20 @@ type shop struct {
 	ns   string
 }
 
-func (s shop) start(side plan.Side) {
+func (s shop) start(side plan.Side, change ...func(*corev1.Container)) {
 	s.t.Helper()
+	app := corev1.Container{
+		Name: "app", Image: "127.0.0.1:5000/shop/app:v1", Args: []string{"--mode=" + string(side)},
+		ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{
+			HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(8080)},
+		}},
+	}
+	for _, f := range change {
+		f(&app)
+	}
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: string(side), Labels: map[string]string{"side": string(side)}},
-		Spec: corev1.PodSpec{Containers: []corev1.Container{{
-			Name: "app", Image: "127.0.0.1:5000/shop/app:v1", Args: []string{"--mode=" + string(side)},
-			ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{
-				HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(8080)},
-			}},
-		}}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{app}},
 	}
 	_, err := s.kube.CoreV1().Pods(s.ns).Create(s.t.Context(), pod, metav1.CreateOptions{})
 	require.NoError(s.t, err)

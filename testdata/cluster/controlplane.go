@@ -50,7 +50,7 @@ func (c *cluster) startAPIServer() error {
 		"--kubelet-client-key="+p.keyFile("apiserver-kubelet"),
 		"--kubelet-certificate-authority="+p.cert("ca"),
 		"--kubelet-preferred-address-types=InternalIP",
-		// Aggregation, so that a test can add metrics.k8s.io.
+		// Aggregation, for metrics.k8s.io.
 		"--proxy-client-cert-file="+p.cert("front-proxy"),
 		"--proxy-client-key-file="+p.keyFile("front-proxy"),
 		"--requestheader-client-ca-file="+p.cert("front-ca"),

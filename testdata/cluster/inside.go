@@ -138,6 +138,9 @@ func (c *cluster) steps(ctx context.Context) ([]string, error) {
 	if err := clients.applyManifests(ctx, c.root); err != nil {
 		return nil, err
 	}
+	if err := c.startMetricsServer(); err != nil {
+		return nil, err
+	}
 	if err := startDNS(ctx, clients.kube); err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ func (c *cluster) writeKubeconfigs() error {
 	if err != nil {
 		return err
 	}
-	for _, user := range []string{"admin", "controller-manager", "scheduler", "proxy", "kubelet"} {
+	for _, user := range []string{"admin", "controller-manager", "scheduler", "proxy", "kubelet", "metrics-server"} {
 		cert, err := os.ReadFile(c.pki.cert(user))
 		if err != nil {
 			return err

@@ -63,6 +63,7 @@ func newPKI(dir string) (*pki, error) {
 		{by: ca, file: "controller-manager", user: "system:kube-controller-manager"},
 		{by: ca, file: "scheduler", user: "system:kube-scheduler"},
 		{by: ca, file: "proxy", user: "system:kube-proxy"},
+		{by: ca, file: "metrics-server", user: "metrics-server"},
 		{by: ca, file: "kubelet", user: "system:node:" + nodeName, group: "system:nodes"},
 		{by: front, file: "front-proxy", user: "front-proxy"},
 	} {
