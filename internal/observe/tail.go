@@ -90,7 +90,7 @@ func (t *tail) readHistory(ctx context.Context) error {
 	defer log.Close()
 	t.history = true
 	err = readChunks(log, t.buffer, t.take)
-	t.history, t.at.open = false, true
+	t.history, t.at.open = false, err == nil // else it is read again: what is known twice is known
 	return err
 }
 
