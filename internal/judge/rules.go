@@ -24,6 +24,7 @@ func Judge(s Sample, l Limits) []Check {
 		restarts(s, l),
 		ready(s),
 		newErrorLogs(s, l, endOfStep),
+		logVolume(s),
 		memory(s, l),
 		cpu(s, l),
 		memoryGrowth(s, endOfStep),

@@ -18,11 +18,11 @@ func healthy() Sample {
 	return Sample{
 		From: start, To: start.Add(time.Minute), Weight: 20,
 		OnTrial: Numbers{
-			Name: "gray", Pods: 2, Streams: 2, Traffic: Traffic{Requests: 1000, Latency: fast(1000)},
+			Name: "gray", Pods: 2, Streams: 2, Lines: 1000, Traffic: Traffic{Requests: 1000, Latency: fast(1000)},
 			Usage: used(2, 100, 0.1),
 		},
 		Reference: Numbers{
-			Name: "production", Pods: 8, Streams: 2, Traffic: Traffic{Requests: 4000, Latency: fast(4000)},
+			Name: "production", Pods: 8, Streams: 2, Lines: 4000, Traffic: Traffic{Requests: 4000, Latency: fast(4000)},
 			Usage: used(8, 100, 0.1),
 		},
 	}
@@ -74,7 +74,7 @@ func TestJudgePassesAHealthyWindow(t *testing.T) {
 		assert.Equal(t, Pass, c.Verdict, "%s: %s", c.Name, c.Why)
 		assert.NotEmpty(t, c.Why, c.Name)
 	}
-	assert.Equal(t, []string{"requests", "routing", "errors", "p99", "restarts", "ready", "new-error-logs", "memory", "cpu", "memory-growth"}, names)
+	assert.Equal(t, []string{"requests", "routing", "errors", "p99", "restarts", "ready", "new-error-logs", "log-volume", "memory", "cpu", "memory-growth"}, names)
 	assert.Equal(t, Pass, Worst(checks))
 	assert.False(t, Blamed(checks))
 	assert.Empty(t, AtOnce(healthy(), Defaults()))
@@ -165,6 +165,20 @@ func TestRules(t *testing.T) {
 		{"weighed: a new line", "new-error-logs", weighed(proven(1000), Evidence{}), Fail},
 		{"weighed: two new lines, one allowed, one proven", "new-error-logs", weighed(func(s *Sample, l *Limits) { proven(5, 1000)(s, l); l.NewErrorLogs = 1 }, Evidence{}), Pass},
 		{"weighed: two new lines, one allowed", "new-error-logs", weighed(func(s *Sample, l *Limits) { proven(1000, 1000)(s, l); l.NewErrorLogs = 1 }, Evidence{}), Fail},
+
+		// In a minute two containers of each side wrote a line a request: gray 1000, production 4000.
+		{"as much", "log-volume", func(*Sample, *Limits) {}, Pass},
+		{"a storm", "log-volume", wrote(20001), Fail},
+		{"less than a storm by container", "log-volume", wrote(20000), Pass},
+		{"below five lines a request more", "log-volume", func(s *Sample, _ *Limits) { wrote(6000)(s, nil); s.Reference.Lines, s.OnTrial.Traffic.Requests = 10, 1200 }, Pass},
+		{"above five lines a request more", "log-volume", func(s *Sample, _ *Limits) { wrote(6010)(s, nil); s.Reference.Lines = 10 }, Fail},
+		{"twice as many containers unread", "log-volume", func(s *Sample, _ *Limits) { wrote(3000)(s, nil); s.OnTrial.Unread = 4 }, Pass},
+		{"few lines a second", "log-volume", func(s *Sample, _ *Limits) { wrote(5900)(s, nil); s.OnTrial.Traffic.Requests = 100 }, Pass},
+		{"production writes as much by container", "log-volume", func(s *Sample, _ *Limits) { wrote(60000)(s, nil); s.Reference.Lines = 16000 }, Pass},
+		{"against the past", "log-volume", func(s *Sample, _ *Limits) { wrote(60000)(s, nil); s.ReferenceIsPast = true }, Inconclusive},
+		{"no log read", "log-volume", func(s *Sample, _ *Limits) { s.OnTrial.Streams = 0 }, Inconclusive},
+		{"no requests", "log-volume", func(s *Sample, _ *Limits) { s.Reference.Traffic.Requests = 0 }, Inconclusive},
+		{"NaN", "log-volume", func(s *Sample, _ *Limits) { s.Reference.Traffic.Requests = nan }, Inconclusive},
 
 		// Production's p99 is 99 ms, so the limit is 199 ms: 50 of the 101 in the second bucket are slower.
 		{"at the absolute limit", "p99", func(s *Sample, l *Limits) { l.P99 = 300 * time.Millisecond; trialLatency(s, 900, 990, 1000, 1000) }, Pass},
@@ -323,6 +337,10 @@ func proven(evidence ...float64) func(*Sample, *Limits) {
 			s.OnTrial.Logs = append(s.OnTrial.Logs, LogTemplate{Template: string(rune('a' + i)), Count: 3, Pod: "g1", Evidence: e})
 		}
 	}
+}
+
+func wrote(lines int) func(*Sample, *Limits) {
+	return func(s *Sample, _ *Limits) { s.OnTrial.Lines = lines }
 }
 
 // weighed is a change of a window in which both sides have users.
