@@ -93,6 +93,9 @@ type LogTemplate struct {
 	Count    int    `json:"count"`
 	Line     string `json:"line"` // one line of it as written, cut to a stated length
 	Pod      string `json:"pod"`
+	// Pods are those that wrote it, at most five, Pod first; First is when it was first seen.
+	Pods  []string  `json:"pods,omitempty"`
+	First time.Time `json:"first,omitzero"`
 	// Evidence that the reference does not write it: see Sequence.Template. 0 where Sample.Evidence is nil.
 	Evidence float64 `json:"evidence,omitempty"`
 }

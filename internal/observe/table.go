@@ -19,10 +19,11 @@ type table struct {
 	cut     int // events that found no room
 }
 
-type entry struct {
-	judge.LogTemplate // without its Template: the group may become a part of another one
-	first             time.Time
-}
+// entry is without its Template: the group may become a part of another one.
+type entry struct{ judge.LogTemplate }
+
+// maxPods is how many of the pods that wrote a template are named.
+const maxPods = 5
 
 func newTable() *table { return &table{entries: map[int]*entry{}} }
 
@@ -34,9 +35,18 @@ func (t *table) add(group int, line, pod string, now time.Time) {
 	}
 	if e := t.entries[group]; e != nil {
 		e.Count++
+		e.writtenBy(pod)
 		return
 	}
-	t.entries[group] = &entry{LogTemplate: judge.LogTemplate{Count: 1, Line: cut(line, maxKept), Pod: pod}, first: now}
+	t.entries[group] = &entry{judge.LogTemplate{Count: 1, Line: cut(line, maxKept), Pod: pod, Pods: []string{pod}, First: now}}
+}
+
+func (e *entry) writtenBy(pods ...string) {
+	for _, pod := range pods {
+		if len(e.Pods) < maxPods && !slices.Contains(e.Pods, pod) {
+			e.Pods = append(e.Pods, pod)
+		}
+	}
 }
 
 // takeBack uncounts an event that turned out to be of another group.
@@ -73,11 +83,13 @@ func (t *table) settle(miner *drain.Miner) {
 		switch {
 		case into == nil:
 			t.entries[root] = e
-		case e.first.Before(into.first):
+		case e.First.Before(into.First):
 			e.Count += into.Count
+			e.writtenBy(into.Pods...)
 			t.entries[root] = e
 		default:
 			into.Count += e.Count
+			into.writtenBy(e.Pods...)
 		}
 	}
 }
@@ -96,7 +108,7 @@ func compare(trial, known *table, miner *drain.Miner, limit int) (written, share
 		}
 	}
 	byAge := func(a, b int) int {
-		return cmp.Or(trial.entries[a].first.Compare(trial.entries[b].first), cmp.Compare(a, b))
+		return cmp.Or(trial.entries[a].First.Compare(trial.entries[b].First), cmp.Compare(a, b))
 	}
 	slices.SortFunc(news, byAge)
 	slices.SortFunc(old, byAge)
@@ -113,7 +125,7 @@ func compare(trial, known *table, miner *drain.Miner, limit int) (written, share
 
 func (e *entry) named(template string) judge.LogTemplate {
 	t := e.LogTemplate
-	t.Template = template
+	t.Template, t.Pods = template, slices.Clone(t.Pods)
 	return t
 }
 

@@ -298,9 +298,9 @@ func logLines(b *bytes.Buffer, all []ruled) {
 		if tables++; tables == 1 {
 			b.WriteString("### New log lines\n\n")
 		}
-		table := newTable(b, lineBytes, "line", "times on "+string(j.side), "pod", "evidence")
+		table := newTable(b, lineBytes, "line", "times on "+string(j.side), "first", "pods", "evidence")
 		for _, l := range j.Lines {
-			table.row(code(l.Line, cellLength), strconv.Itoa(l.Count), code(l.Pod, nameLength), prose(odds(l.Evidence), cellLength))
+			table.row(code(l.Line, cellLength), strconv.Itoa(l.Count), clock(l.First), code(strings.Join(l.Pods, " "), 2*nameLength), prose(odds(l.Evidence), cellLength))
 		}
 		table.end()
 	}

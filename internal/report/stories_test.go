@@ -86,7 +86,7 @@ var (
 		Evidence: 2e7, Need: 1000, Where: "Pod web-gray-7c9f-x2x",
 		Why: "gray wrote error lines that production does not, 1 different (limit 0); the most telling, 61 times: ERROR payment 17: nil pointer",
 		Lines: []judge.LogTemplate{
-			{Template: "ERROR payment *: nil pointer", Line: "ERROR payment 17: nil pointer", Count: 60, Pod: "web-gray-7c9f-x2x", Evidence: 2e7},
+			{Template: "ERROR payment *: nil pointer", Line: "ERROR payment 17: nil pointer", Count: 60, Pod: "web-gray-7c9f-x2x", Pods: []string{"web-gray-7c9f-x2x", "web-gray-7c9f-b7k"}, First: noon.Add(75 * time.Second), Evidence: 2e7},
 			{Template: "ERROR <b>", Line: "ERROR <b>|`x`\x1b[31m", Count: 1, Pod: "web-gray-7c9f-x2x"},
 		},
 	}
