@@ -29,7 +29,7 @@ scrape_configs: [{job_name: test, static_configs: [{targets: [%s]}]}]
 	log, err := os.Create(filepath.Join(dir, "log"))
 	require.NoError(t, err)
 	address := freeAddress(t)
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(root(t), ".build", "bin", "prometheus"), //nolint:gosec // ours
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(root(t), ".build", "bin", "prometheus"),
 		"--config.file="+file, "--web.listen-address="+address, "--storage.tsdb.path="+dir)
 	cmd.Stdout, cmd.Stderr = log, log
 	require.NoError(t, cmd.Start(), "testdata/cluster/prometheus.sh brings it")
