@@ -33,6 +33,6 @@ func keepLogs(c config.Config) func(pod, container string, log []byte) error {
 		if err := os.MkdirAll(folder, evidenceFolder); err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(folder, pod+"."+container+".log"), []byte(hide.Replace(string(log))), evidenceFile) //nolint:gosec // names of pods and containers hold no slash
+		return os.WriteFile(filepath.Join(folder, pod+"."+container+".log"), []byte(hide.Replace(string(log))), evidenceFile)
 	}
 }

@@ -63,7 +63,7 @@ func (m *Miner) Group(e *Event) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.split(e)
-	key := hash(start, m.kind)
+	key := hash(m.kind)
 	for _, word := range m.line {
 		key = mix(key, word)
 	}
@@ -137,7 +137,7 @@ func (m *Miner) split(e *Event) {
 	}
 	m.line = m.line[:0]
 	for _, word := range m.words {
-		m.line = append(m.line, hash(start, word))
+		m.line = append(m.line, hash(word))
 	}
 }
 
@@ -155,7 +155,7 @@ func whole(text []byte, n int) int {
 // leaf is where a line ends up in the tree. As its depth is fixed, the way there is all there is of the tree: the kind,
 // the number of words, and the first of them that are fixed, with their places.
 func (m *Miner) leaf() uint64 {
-	way, fixed := hash(start, m.kind), 0
+	way, fixed := hash(m.kind), 0
 	for i, word := range m.words {
 		step := star
 		if fixed < fixedWords && says(word) {
@@ -277,7 +277,7 @@ func (m *Miner) create(leaf uint64) *group {
 }
 
 // star is the hash of a masked word.
-var star = hash(start, []byte("*"))
+var star = hash([]byte("*"))
 
 // start and prime are those of the hash FNV-1a of Fowler, Noll and Vo with 64 bits.
 const (
@@ -285,7 +285,8 @@ const (
 	prime = 1099511628211
 )
 
-func hash(h uint64, text []byte) uint64 {
+func hash(text []byte) uint64 {
+	h := uint64(start)
 	for _, c := range text {
 		h = (h ^ uint64(c)) * prime
 	}

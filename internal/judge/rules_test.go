@@ -170,7 +170,10 @@ func TestRules(t *testing.T) {
 		{"as much", "log-volume", func(*Sample, *Limits) {}, Pass},
 		{"a storm", "log-volume", wrote(20001), Fail},
 		{"less than a storm by container", "log-volume", wrote(20000), Pass},
-		{"below five lines a request more", "log-volume", func(s *Sample, _ *Limits) { wrote(6000)(s, nil); s.Reference.Lines, s.OnTrial.Traffic.Requests = 10, 1200 }, Pass},
+		{"below five lines a request more", "log-volume", func(s *Sample, _ *Limits) {
+			wrote(6000)(s, nil)
+			s.Reference.Lines, s.OnTrial.Traffic.Requests = 10, 1200
+		}, Pass},
 		{"above five lines a request more", "log-volume", func(s *Sample, _ *Limits) { wrote(6010)(s, nil); s.Reference.Lines = 10 }, Fail},
 		{"twice as many containers unread", "log-volume", func(s *Sample, _ *Limits) { wrote(3000)(s, nil); s.OnTrial.Unread = 4 }, Pass},
 		{"few lines a second", "log-volume", func(s *Sample, _ *Limits) { wrote(5900)(s, nil); s.OnTrial.Traffic.Requests = 100 }, Pass},

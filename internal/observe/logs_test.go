@@ -471,7 +471,7 @@ func TestHowMuchIsWritten(t *testing.T) {
 		assert.Equal(t, 1, n.LinesCut)
 		assert.Equal(t, 3, s.Sample().Reference.Lines)
 		s.mu.Lock()
-		late := s.Watch.sample(time.Now(), rateWindow)
+		late := s.sample(time.Now(), rateWindow)
 		s.mu.Unlock()
 		assert.Equal(t, 1, late.OnTrial.Lines, "of the last ten seconds")
 		assert.Equal(t, len("a line\n"), late.OnTrial.Bytes)

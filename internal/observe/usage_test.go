@@ -70,7 +70,7 @@ func megabytes(u judge.Usage) (window, before []float64) {
 }
 
 func TestReadingsOfAWindow(t *testing.T) {
-	memory := func(pod string, since time.Duration) float64 { return 100 + since.Seconds() }
+	memory := func(_ string, since time.Duration) float64 { return 100 + since.Seconds() }
 	resources(t, memory, func(t *testing.T, s *scene) {
 		s.api.send("MODIFIED", limited(plan.Gray, "cart-gray-1", time.Now().Add(-time.Hour)))
 		s.run(t)
