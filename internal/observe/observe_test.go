@@ -199,6 +199,27 @@ func TestTheReferenceIsThePastWhereItHasNoTraffic(t *testing.T) {
 	})
 }
 
+// A service with few users has seconds in which production serves nobody, and is no service without a reference for that.
+func TestSecondsWithoutARequestOfTheReferenceAreWeighedAsWell(t *testing.T) {
+	story(t, nil, func(t *testing.T, s *scene) {
+		s.flow(0, 20, 0, 0)
+		time.Sleep(10 * time.Second)
+		s.Begin(plan.Gray, 5)
+		s.flow(2, 20, 0, 0)
+		time.Sleep(10 * time.Second)
+		s.flow(2, 0, 0, 0)
+		time.Sleep(3 * time.Second)
+		for range 20 {
+			s.api.write("cart-gray-1/app", `{"level":"ERROR","msg":"stock did not answer"}`)
+		}
+		_, found := s.next(3 * time.Second)
+		assert.False(t, found, "twenty lines at once are one event")
+		sample := s.Sample()
+		assert.NotNil(t, sample.Evidence)
+		assert.Equal(t, 20, sample.OnTrial.Logs[0].Count)
+	})
+}
+
 func TestABlindMonitorIsNeitherAPassNorTheImagesFault(t *testing.T) {
 	troubles := map[string]func(ctx context.Context) error{
 		"fails": func(context.Context) error { return errors.New("port-forward: connection lost") },

@@ -205,7 +205,7 @@ func (w *Watch) sample(now time.Time, d time.Duration) judge.Sample {
 	}
 	s.OnTrial.Logs, s.Reference.Logs = compare(w.window.logs, ref.known, w.miner, max(50, w.Limits.NewErrorLogs+1))
 	s.OnTrial.LogsCut, s.Reference.LogsCut = w.window.logs.cut, ref.known.cut
-	if w.concurrent() && !s.ReferenceIsPast {
+	if w.concurrent() {
 		w.weigh(&s)
 	}
 	late := time.Time{}
