@@ -108,6 +108,7 @@ type Numbers struct {
 	NotReady []string      `json:"notReady,omitempty"` // pods that served and whose containers are not ready any more
 	Taken    []string      `json:"taken,omitempty"`    // pods that served and that somebody deleted or evicted in the window
 	Traffic  Traffic       `json:"traffic"`            // difference over the window
+	Swing    float64       `json:"swing,omitempty"`    // of a past reference: see Sequence.Swing; 0: not known
 	Restarts []Restart     `json:"restarts,omitempty"`
 	Streams  int           `json:"streams"`          // containers whose log was read
 	Unread   int           `json:"unread,omitempty"` // containers whose log was not: there are too many

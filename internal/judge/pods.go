@@ -134,6 +134,11 @@ func newTemplates(s Sample, l Limits, n looks) Check {
 		c.Why = fmt.Sprintf("the logs of %s are not known well enough to say what is new: %s", s.Reference.Name, c.Why)
 	case s.Evidence != nil:
 		return c.weigh(likeliest(fresh, l.NewErrorLogs), l.need(forLogs))
+	case often(fresh, l.NewErrorLogs) < pastLines:
+		c.Why += fmt.Sprintf("; none %d times, which it takes where %s does not write now", pastLines, s.Reference.Name)
+		if c.Verdict = Inconclusive; n == endOfStep {
+			c.Verdict = Pass
+		}
 	}
 	return c
 }
@@ -148,6 +153,20 @@ func telling(fresh []LogTemplate) []LogTemplate {
 		return cmp.Or(cmp.Compare(b.Evidence, a.Evidence), cmp.Compare(b.Count, a.Count))
 	})
 	return all[:min(len(all), maxTelling)]
+}
+
+// pastLines is how often a template must be written where the reference has no users now. What is rare on both sides may be
+// written first by either: ten times by one of two that have written for as long happens in one of 2^10 such templates.
+const pastLines = 10
+
+// often is how many times the next template after so many was written, in the order of that.
+func often(fresh []LogTemplate, allowed int) int {
+	all := make([]int, 0, len(fresh))
+	for _, t := range fresh {
+		all = append(all, t.Count)
+	}
+	slices.Sort(all)
+	return all[len(all)-1-allowed]
 }
 
 // likeliest is the evidence that more than so many templates are new: that of the next one, in the order of evidence.

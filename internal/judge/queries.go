@@ -179,7 +179,7 @@ func (v Series) unusable(got, bound, normal float64, hasNormal bool) string {
 }
 
 // chance is what a breach is worth, by the requests that it stands for: a failure, nothing to wait for, or not known yet. A
-// share fails by as many errors as the rule on the gateway's own counts wants (enoughErrors) and waits from half as many
+// share fails by `stray` and three standard deviations more errors than predicted, and waits from half as many
 // above the expected ones; the slowest one in a hundred must be straySlow. With an image that is no worse, an error share of 0.05
 // to 5 % and 0.5 to 50 requests a second on gray, at most 0.3 % of simulated runs of five one-minute steps failed by it. Of a query
 // whose value is made of what nobody knows every breach is one.

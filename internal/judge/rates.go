@@ -9,10 +9,13 @@ import (
 // the routing.
 const predicted = 20
 
-// stray is how many errors above what the reference predicts it takes to blame the image; fewer may be chance: one error in
-// 50 requests is 2 %, and 3 of 75 against 0 of 89 happen without any difference in one of eleven pairs (Fisher's exact
-// test; 5 of 75 in one of fifty).
+// stray is how many errors above what a reference of the same time predicts it takes to blame the image; fewer may be chance:
+// one error in 50 requests is 2 %, and 3 of 75 against 0 of 89 happen without any difference in one of eleven pairs
+// (Fisher's exact test; 5 of 75 in one of fifty).
 const stray = 5
+
+// strayNow is the same against the past: two causes, each of which makes as many as one may (see oneCause), are chance.
+const strayNow = 2 * oneCause
 
 func requests(s Sample, l Limits) Check {
 	c := Check{Name: NameRequests, Unit: "requests", Verdict: Inconclusive}
@@ -111,7 +114,7 @@ func (c Check) againstThePast(s Sample, l Limits) Check {
 	if trial.Requests < least(l) {
 		return c.unknown("%s served %.0f requests, %d are needed", s.OnTrial.Name, trial.Requests, l.MinRequests)
 	}
-	if c.Verdict == Fail && trial.Errors < enoughErrors(trial.Requests, s.Reference.Traffic) {
+	if c.Verdict == Fail && trial.Errors < enoughErrors(trial.Requests, s.Reference) {
 		c.Verdict = Inconclusive
 		c.Why += "; too few errors to tell it from chance"
 	}
@@ -129,15 +132,16 @@ func (c Check) excused(s Sample) Check {
 	return c
 }
 
-// enoughErrors is how many errors in so many requests are more than chance at any of many looks: `stray` and three
+// enoughErrors is how many errors in so many requests are more than chance at any of many looks: `strayNow` and three
 // standard deviations more than predicted, by a reference with one error more than it had (a short window without an
-// error is no proof that none happens).
-func enoughErrors(requests float64, ref Traffic) float64 {
-	expect := 0.0
-	if ref.Requests > 0 {
-		expect = requests * math.Min(1, (ref.Errors+1)/ref.Requests)
+// error is no proof that none happens). Both counts vary, and as much more than by chance as those of the reference did.
+func enoughErrors(requests float64, ref Numbers) float64 {
+	expect, sure := 0.0, 1.0
+	if had := ref.Traffic.Requests; had > 0 {
+		expect = requests * math.Min(1, (ref.Traffic.Errors+1)/had)
+		sure = 1 + requests/had
 	}
-	return expect + stray + 3*math.Sqrt(expect)
+	return expect + strayNow + 3*math.Sqrt(expect*sure*math.Max(1, ref.Swing))
 }
 
 func (s Sample) referenceErrors() string {

@@ -118,26 +118,34 @@ func TestRules(t *testing.T) {
 		{"no traffic seen", "routing", func(s *Sample, _ *Limits) { s.NoTraffic = true }, Inconclusive},
 
 		{"1.0 points", "errors", errors(10, 0), Pass},
-		{"1.1 points", "errors", errors(11, 0), Fail},
+		{"1.1 points, two causes may do that", "errors", errors(11, 0), Inconclusive},
+		{"2.2 points", "errors", errors(22, 0), Fail},
 		{"production as bad", "errors", errors(30, 80), Pass},
 		{"1.0 points above a bad production", "errors", errors(30, 80), Pass},
 		{"1.1 points above a bad production", "errors", errors(31, 80), Inconclusive},
-		{"1.9 points above a bad production", "errors", errors(39, 80), Fail},
+		{"3.5 points above a bad production", "errors", errors(55, 80), Inconclusive},
+		{"3.6 points above a bad production", "errors", errors(56, 80), Fail},
 		{"better than production", "errors", errors(0, 400), Pass},
 		{"one stray error in 50", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 50, Errors: 1} }, Inconclusive},
-		{"five in 50", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 50, Errors: 5} }, Inconclusive},
-		{"six in 50", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 50, Errors: 6} }, Fail},
+		{"20 in 50", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 50, Errors: 20} }, Inconclusive},
+		{"21 in 50", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 50, Errors: 21} }, Fail},
 		{"three in 49", "errors", func(s *Sample, _ *Limits) { s.OnTrial.Traffic = Traffic{Requests: 49, Errors: 3} }, Inconclusive},
 		{"more than production and chance predict", "errors", func(s *Sample, _ *Limits) {
-			s.OnTrial.Traffic, s.Reference.Traffic = Traffic{Requests: 100, Errors: 12}, Traffic{Requests: 100, Errors: 1}
+			s.OnTrial.Traffic, s.Reference.Traffic = Traffic{Requests: 100, Errors: 28}, Traffic{Requests: 100, Errors: 1}
 		}, Fail},
 		{"as many as production and chance predict", "errors", func(s *Sample, _ *Limits) {
-			s.OnTrial.Traffic, s.Reference.Traffic = Traffic{Requests: 100, Errors: 11}, Traffic{Requests: 100, Errors: 1}
+			s.OnTrial.Traffic, s.Reference.Traffic = Traffic{Requests: 100, Errors: 27}, Traffic{Requests: 100, Errors: 1}
+		}, Inconclusive},
+		{"more than a production that varies predicts", "errors", func(s *Sample, _ *Limits) {
+			s.OnTrial.Traffic, s.Reference.Traffic, s.Reference.Swing = Traffic{Requests: 100, Errors: 34}, Traffic{Requests: 100, Errors: 1}, 4
+		}, Fail},
+		{"as many as a production that varies predicts", "errors", func(s *Sample, _ *Limits) {
+			s.OnTrial.Traffic, s.Reference.Traffic, s.Reference.Swing = Traffic{Requests: 100, Errors: 33}, Traffic{Requests: 100, Errors: 1}, 4
 		}, Inconclusive},
 		{"no reference, within", "errors", func(s *Sample, _ *Limits) { errors(10, 0)(s, nil); s.Reference.Traffic = Traffic{} }, Pass},
-		{"no reference, above", "errors", func(s *Sample, _ *Limits) { errors(11, 0)(s, nil); s.Reference.Traffic = Traffic{} }, Fail},
+		{"no reference, above", "errors", func(s *Sample, _ *Limits) { errors(21, 0)(s, nil); s.Reference.Traffic = Traffic{} }, Fail},
 		{"against the past, within", "errors", func(s *Sample, _ *Limits) { errors(30, 80)(s, nil); s.ReferenceIsPast = true }, Pass},
-		{"against the past, above", "errors", func(s *Sample, _ *Limits) { errors(39, 80)(s, nil); s.ReferenceIsPast = true }, Fail},
+		{"against the past, above", "errors", func(s *Sample, _ *Limits) { errors(56, 80)(s, nil); s.ReferenceIsPast = true }, Fail},
 		{"the user's limit, within", "errors", func(s *Sample, l *Limits) { errors(50, 0)(s, nil); l.ErrorPercent = 2.5 }, Pass},
 		{"the user's limit, above", "errors", func(s *Sample, l *Limits) { errors(51, 0)(s, nil); l.ErrorPercent = 2.5 }, Fail},
 		{"NaN errors", "errors", errors(nan, 0), Inconclusive},
@@ -243,7 +251,8 @@ func TestRules(t *testing.T) {
 		{"a known template", "new-error-logs", logs(1, 1), Pass},
 		{"two, one known", "new-error-logs", logs(2, 1), Fail},
 		{"a new template, two lines", "new-error-logs", lines(2), Pass},
-		{"a new template, three lines", "new-error-logs", lines(3), Fail},
+		{"a new template, nine lines", "new-error-logs", lines(9), Pass},
+		{"a new template, ten lines", "new-error-logs", lines(10), Fail},
 		{"two lines, production's logs unseen", "new-error-logs", func(s *Sample, _ *Limits) { lines(2)(s, nil); s.Reference.Streams = 0 }, Pass},
 		{"one new, one allowed, production's logs unseen", "new-error-logs", func(s *Sample, l *Limits) {
 			logs(1, 0)(s, nil)
@@ -322,7 +331,7 @@ func restarted(n int) func(*Sample, *Limits) {
 }
 
 func logs(trial, known int) func(*Sample, *Limits) {
-	all := []LogTemplate{{Template: "a", Line: "a 1", Count: 3, Pod: "g1"}, {Template: "b", Line: "b 1", Count: 3, Pod: "g2"}}
+	all := []LogTemplate{{Template: "a", Line: "a 1", Count: 10, Pod: "g1"}, {Template: "b", Line: "b 1", Count: 10, Pod: "g2"}}
 	return func(s *Sample, _ *Limits) { s.OnTrial.Logs, s.Reference.Logs = all[:trial], all[:known] }
 }
 
@@ -378,11 +387,11 @@ func TestAtOnce(t *testing.T) {
 		{"no user on production", func(s *Sample) { turn(s, 100); restarted(1)(s, nil) }, nil},
 		{"a user on production", func(s *Sample) { turn(s, 99); s.ReferenceIsPast = true; restarted(1)(s, nil) }, []string{"restarts"}},
 
-		{"few requests, 6 errors", func(s *Sample) { short(s); seen(s, 50, 6, 4000, 0) }, []string{"errors"}},
-		{"few requests, 5 errors", func(s *Sample) { short(s); seen(s, 50, 5, 4000, 0) }, nil},
-		{"production saw as few", func(s *Sample) { short(s); seen(s, 50, 8, 50, 0) }, nil},
-		{"production saw as few, many errors", func(s *Sample) { short(s); seen(s, 50, 10, 50, 0) }, []string{"errors"}},
-		{"no reference", func(s *Sample) { short(s); seen(s, 50, 5, 0, 0) }, []string{"errors"}},
+		{"few requests, 21 errors", func(s *Sample) { short(s); seen(s, 50, 21, 4000, 0) }, []string{"errors"}},
+		{"few requests, 20 errors", func(s *Sample) { short(s); seen(s, 50, 20, 4000, 0) }, nil},
+		{"production saw as few", func(s *Sample) { short(s); seen(s, 50, 25, 50, 0) }, nil},
+		{"production saw as few, many errors", func(s *Sample) { short(s); seen(s, 50, 26, 50, 0) }, []string{"errors"}},
+		{"no reference", func(s *Sample) { short(s); seen(s, 50, 20, 0, 0) }, []string{"errors"}},
 		{"too few requests", func(s *Sample) { short(s); seen(s, 49, 49, 4000, 0) }, nil},
 		{"30 % of a minute", func(s *Sample) { seen(s, 1000, 300, 4000, 1) }, []string{"errors"}},
 

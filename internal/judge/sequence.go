@@ -110,6 +110,7 @@ type Sequence struct {
 	pending      Block // slow answers of blocks that are not long enough together
 	since        time.Time
 	templates    map[string]*template
+	swing        swing
 }
 
 // template is a new error template: the capital of the bet that only the side on trial writes it.
@@ -136,7 +137,9 @@ func (q *Sequence) Add(b Block) {
 		q.split = split{}
 		q.errors.begin(b.To)
 		q.slow.begin(b.To)
+		q.swing.begin(b.To)
 	}
+	q.swing.add(b.To, b.Reference)
 	share := q.split.add(b)
 	q.errors.add(b.To, share, b.OnTrial.Errors, b.Reference.Errors, causes(b.OnTrial.Errors+b.Reference.Errors))
 	q.errors.learn(b.Reference.Errors, b.Reference.Requests)
@@ -212,6 +215,10 @@ func (q *Sequence) addLines(l Lines, share float64) {
 func (q *Sequence) Evidence() Evidence {
 	return Evidence{Errors: q.errors.capital(), Slow: q.slow.capital()}
 }
+
+// Swing is how many times more the errors of the reference vary in time than chance makes them, 1 or more: what others do to
+// both sides, which is not seen where a side is compared with the past.
+func (q *Sequence) Swing() float64 { return q.swing.factor() }
 
 // Template is the evidence that a template is written by the side on trial only.
 func (q *Sequence) Template(name string) float64 {

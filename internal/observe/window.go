@@ -234,6 +234,7 @@ func (w *Watch) usePast(s *judge.Sample) {
 	s.ReferenceIsPast = true
 	s.Reference.Traffic, s.Reference.Window = past.Traffic, past.Window
 	s.Reference.Usage = past.Usage
+	s.Reference.Swing = w.sequence.Swing()
 }
 
 // numbers is what one side did between two snapshots; pods and restarts are those of the window since Begin.
