@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/diff"
@@ -46,4 +47,21 @@ func write(t testing.TB, path string, got []byte) {
 	if err := os.WriteFile(path, got, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Section writes what stands in a Markdown file between the lines <!-- NAME --> and <!-- /NAME -->: text that a long run
+// measured, in a document that people wrote. The file's other lines stay.
+func Section(t testing.TB, path, name, text string) {
+	t.Helper()
+	old, err := os.ReadFile(path) //nolint:gosec // a test's own path
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
+	before, rest, found := strings.Cut(string(old), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("%s has no lines %q and %q to write between", path, strings.TrimSpace(begin), end)
+	}
+	write(t, path, []byte(before+begin+"\n"+text+"\n"+end+after))
 }

@@ -72,3 +72,12 @@ func TestUpdateWritesTheFile(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "new\n", string(got))
 }
+
+func TestSection(t *testing.T) {
+	in(t, false)
+	require.NoError(t, os.WriteFile("a.md", []byte("before\n<!-- x -->\nold\n<!-- /x -->\nafter\n"), 0o600))
+	Section(t, "a.md", "x", "| new |\n")
+	got, err := os.ReadFile("a.md")
+	require.NoError(t, err)
+	assert.Equal(t, "before\n<!-- x -->\n\n| new |\n\n<!-- /x -->\nafter\n", string(got))
+}
