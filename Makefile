@@ -29,7 +29,7 @@ actionlint  := $(TOOLS)/$(notdir $(ACTIONLINT))/actionlint
 npm         := $(BUILD)/npm/node_modules/.bin
 npm_stamp   := $(BUILD)/npm/$(subst /,_,$(subst $() ,+,$(NPM_TOOLS)))
 
-.PHONY: help build test demo crash lint lint-go lint-ci golden fuzz cluster image
+.PHONY: help build test demo judge crash lint lint-go lint-ci golden fuzz cluster image
 
 help: ## show this
 	@awk -F ': .*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ test: $(BUILD)/bin/cluster ## every test, on a real cluster with a real gateway 
 demo: $(BUILD)/bin/cluster ## upgrade a real service under load, then throw a bad version out (five minutes)
 	$(GO) mod download
 	$(BUILD)/bin/cluster run -- env GOPROXY=off $(GO) run ./testdata/demo
+
+judge: ## recall and precision of the verdict, on 1,720 simulated upgrades; writes docs/verdict.md (two minutes)
+	JUDGE=full $(GO) test -count=1 -v -run "^(TestErrorsAreFoundInSeconds|TestGoodImagesAreSeldomBlamed)$$" ./internal/judge
+	JUDGE=full $(GO) test -count=1 -v -run "^TestCorpus$$" ./internal/observe
 
 crash: $(BUILD)/bin/cluster ## kill the tool at each of its writes, break the API server; POINTS=40: only so many kills in each scenario
 	$(GO) mod download

@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -9,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/golden"
 )
 
 // look is how often the gateway is asked.
@@ -116,6 +120,7 @@ func found(t traffic, long time.Duration, seed uint64) (after time.Duration, ok 
 // TestErrorsAreFoundInSeconds: at ten gray requests a second. No test that may stop at any time can tell 1 % from 0.1 % in
 // fewer than ln(100)/KL(1 % || 0.1 %) = 330 requests, 33 s, on average, even if it knows both shares.
 func TestErrorsAreFoundInSeconds(t *testing.T) {
+	table := "| weight | errors of gray | median | p95 |\n|---|---|---|---|\n"
 	for _, tt := range []struct {
 		weight int
 		gray   float64
@@ -137,10 +142,22 @@ func TestErrorsAreFoundInSeconds(t *testing.T) {
 			all = append(all, after)
 		}
 		slices.Sort(all)
-		t.Logf("weight %d, 0.1 %% -> %.0f %%: median %v, p95 %v", tt.weight, 100*tt.gray, all[50], all[95])
+		table += fmt.Sprintf("| %d | %.0f %% | %.1f s | %.1f s |\n", tt.weight, 100*tt.gray, all[50].Seconds(), all[95].Seconds())
 		assert.LessOrEqual(t, all[50], tt.median, "weight %d, %.0f %%", tt.weight, 100*tt.gray)
 	}
+	report(t, "detection", table)
 }
+
+// report prints a table; make judge writes it down.
+func report(t *testing.T, section, table string) {
+	t.Helper()
+	t.Log("\n" + table)
+	if full() {
+		golden.Section(t, "../../docs/verdict.md", section, table)
+	}
+}
+
+func full() bool { return os.Getenv("JUDGE") == "full" }
 
 // clean is traffic in which gray is as production.
 func clean() map[string]traffic {
@@ -182,20 +199,22 @@ func clean() map[string]traffic {
 // judge does 2,250 runs.
 func TestGoodImagesAreSeldomBlamed(t *testing.T) {
 	runs := 40
-	if os.Getenv("JUDGE") == "full" {
+	if full() {
 		runs = 250
 	}
-	failed, all := 0, 0
-	for name, kind := range clean() {
+	failed, all, table := 0, 0, "| traffic | runs | blamed |\n|---|---|---|\n"
+	kinds := clean()
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
 		mine := 0
 		for seed := range uint64(runs) {
-			if _, ok := found(kind, 5*time.Minute, seed); ok {
+			if _, ok := found(kinds[name], 5*time.Minute, seed); ok {
 				mine++
 			}
 		}
-		t.Logf("%s: %d of %d", name, mine, runs)
+		table += fmt.Sprintf("| %s | %d | %d |\n", name, runs, mine)
 		failed, all = failed+mine, all+runs
 	}
+	report(t, "false-alarms", table)
 	assert.LessOrEqual(t, failed, all/100)
 }
 
