@@ -17,13 +17,13 @@ import (
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 )
 
-// tally is how all runs ended.
-type tally struct {
+// tallied is how all runs ended.
+type tallied struct {
 	mu  sync.Mutex
 	all []outcome
 }
 
-func (y *tally) add(o outcome) {
+func (y *tallied) add(o outcome) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.all = append(y.all, o)
@@ -60,7 +60,7 @@ func (o outcome) wrong() bool { return o.end == blamed && (o.want != blamed || o
 // missed says that a fault that the bar speaks of was not found.
 func (o outcome) missed() bool { return o.group() == ofFaults && o.end != blamed }
 
-func (y *tally) count(is func(outcome) bool) int {
+func (y *tallied) count(is func(outcome) bool) int {
 	n := 0
 	for _, o := range y.all {
 		if is(o) {
@@ -71,13 +71,13 @@ func (y *tally) count(is func(outcome) bool) int {
 }
 
 // of are the runs for which is holds.
-func (y *tally) of(is func(outcome) bool) *tally {
-	return &tally{all: slices.DeleteFunc(slices.Clone(y.all), func(o outcome) bool { return !is(o) })}
+func (y *tallied) of(is func(outcome) bool) *tallied {
+	return &tallied{all: slices.DeleteFunc(slices.Clone(y.all), func(o outcome) bool { return !is(o) })}
 }
 
 // check holds the corpus against the bar: each fault that touches 1 % of gray's requests or more is found, but for the kinds
 // that say why not, and of a hundred images that are blamed at least 99 have a fault.
-func (y *tally) check(t *testing.T) {
+func (y *tallied) check(t *testing.T) {
 	t.Helper()
 	for _, o := range y.all {
 		assert.False(t, o.missed() && o.gap == "", "missed: %s", o)
@@ -89,7 +89,7 @@ func (y *tally) check(t *testing.T) {
 func (o outcome) blamed() bool { return o.end == blamed }
 
 // report prints the tables; the full form writes them down.
-func (y *tally) report(t *testing.T) {
+func (y *tallied) report(t *testing.T) {
 	t.Helper()
 	slices.SortStableFunc(y.all, func(a, b outcome) int { return int(a.seed) - int(b.seed) }) //nolint:gosec // small
 	text := y.rates() + "\n" + y.table() + "\nMissed:\n\n" + y.list(outcome.missed) + "\nBlamed for nothing:\n\n" + y.list(outcome.wrong)
@@ -100,7 +100,7 @@ func (y *tally) report(t *testing.T) {
 }
 
 // rates are those that the bar is about.
-func (y *tally) rates() string {
+func (y *tallied) rates() string {
 	faults := y.of(func(o outcome) bool { return o.group() == ofFaults })
 	found, wrong, blames := faults.count(outcome.blamed), y.count(outcome.wrong), y.count(outcome.blamed)
 	good := y.of(func(o outcome) bool { return o.want != blamed })
@@ -121,7 +121,7 @@ func part(n, of int) string {
 }
 
 // times writes the median and the 95th percentile of the time from a fault's start to its finding.
-func (y *tally) times(format string) string {
+func (y *tallied) times(format string) string {
 	var all []time.Duration
 	for _, o := range y.all {
 		if o.end == blamed && !o.early {
@@ -139,7 +139,7 @@ func (y *tally) times(format string) string {
 }
 
 // table is Markdown: the kinds by group, then what the bar does not speak of.
-func (y *tally) table() string {
+func (y *tallied) table() string {
 	var b strings.Builder
 	b.WriteString("| kind | runs | blamed | closed without blame | not enough evidence | passed | median | p95 |\n|---|---|---|---|---|---|---|---|\n")
 	for _, g := range []group{ofFaults, ofAccidents, ofClean} {
@@ -157,7 +157,7 @@ func (y *tally) table() string {
 	return b.String()
 }
 
-func (y *tally) row(b *strings.Builder, name string) {
+func (y *tallied) row(b *strings.Builder, name string) {
 	fmt.Fprintf(b, "| %s | %d |", name, len(y.all))
 	for _, e := range []end{blamed, excused, thin, promoted} {
 		if n := y.count(func(o outcome) bool { return o.end == e }); n > 0 {
@@ -174,7 +174,7 @@ func (y *tally) row(b *strings.Builder, name string) {
 }
 
 // list names runs, one a line.
-func (y *tally) list(is func(outcome) bool) string {
+func (y *tallied) list(is func(outcome) bool) string {
 	var b strings.Builder
 	for _, o := range y.of(is).all {
 		fmt.Fprintf(&b, "- %s\n", o)

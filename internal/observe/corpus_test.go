@@ -92,7 +92,7 @@ func (k kind) fullRuns() int {
 // TestCorpus runs upgrades of every kind through the watch, as the engine does, on a simulated service. make judge runs all
 // of them and writes docs/verdict.md.
 func TestCorpus(t *testing.T) {
-	var all tally
+	var all tallied
 	t.Run("kinds", func(t *testing.T) {
 		for _, k := range kinds() {
 			t.Run(k.name, func(t *testing.T) {
