@@ -39,8 +39,8 @@ const (
 // weights are those of a plan.
 var weights = []int{5, 20, 50, 100}
 
-// warmUp is how long production is seen before the first user of gray.
-const warmUp = 20 * time.Second
+// beforeIt is how long production is seen before the first user of gray.
+const beforeIt = 20 * time.Second
 
 // longest is how long a step may wait for evidence: see watch of internal/upgrade.
 func (s *service) longest() time.Duration { return 4*s.step + time.Minute }
@@ -156,7 +156,7 @@ func (s *service) upgrade(t *testing.T) outcome {
 	}()
 	time.Sleep(tick / 3) // between the looks of the watch
 	go s.serve(ctx)
-	time.Sleep(warmUp + tick/3)
+	time.Sleep(beforeIt + tick/3)
 	for _, weight := range weights {
 		s.grow(plan.Gray, s.grayPods(weight))
 		w.Begin(plan.Gray, weight)
