@@ -79,10 +79,10 @@ var Keys = []Key{
 	{Name: "production-env", Type: "NAME=VALUE, by lines or commas", Secret: true, set: env(func(c *Config) *Parameters { return &c.Production }),
 		Description: "Environment for the image in production mode."},
 	{Name: "thresholds", Type: "YAML map",
-		Default: "{error-percent: 0.5, p99-ms: 0, memory-ratio: 2, cpu-ratio: 2, new-error-logs: 0, restarts: 0, min-requests: 50, false-alarm-percent: 1}",
+		Default: "{error-percent: 0.2, p99-ms: 0, memory-ratio: 2, cpu-ratio: 2, new-error-logs: 0, restarts: 0, min-requests: 50, false-alarm-percent: 1}",
 		set:     (*parser).thresholds,
 		Description: "Limits of the verdict, gray against production. Those left out keep their default. " +
-			"p99-ms 0: twice production's and 100 ms above it. false-alarm-percent: how many of 100 good upgrades chance may close."},
+			"p99-ms 0: twice production's and 100 ms above it. false-alarm-percent: how many of 100 good upgrades chance may blame, by errors, slow answers and log lines while both sides have users."},
 	{Name: "prometheus-url", Type: "URL", set: (*parser).prometheusURL,
 		Description: "Base URL of a Prometheus that is asked about both sides, for example http://prometheus.example.com:9090. A token for it goes into the environment variable GRAY_PROMETHEUS_TOKEN."},
 	{Name: "prometheus-preset", Type: "traefik, ingress-nginx, istio, envoy-gateway or linkerd", set: (*parser).preset,

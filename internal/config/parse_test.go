@@ -76,7 +76,7 @@ func TestPrecedence(t *testing.T) {
 	assert.Equal(t, 2*time.Minute, c.Timeout, "env over file; an empty input is none")
 	assert.Equal(t, 11*time.Second, c.CloseTimeout, "file over default")
 	assert.Equal(t, 3*time.Minute, c.PodTimeout, "default")
-	assert.Equal(t, judge.Limits{ErrorPercent: 0.5, MemoryRatio: 2, CPURatio: 2, Restarts: 3, MinRequests: 2, NewErrorLogs: 1, FalseAlarmPercent: 1}, c.Limits, "limit by limit")
+	assert.Equal(t, judge.Limits{ErrorPercent: 0.2, MemoryRatio: 2, CPURatio: 2, Restarts: 3, MinRequests: 2, NewErrorLogs: 1, FalseAlarmPercent: 1}, c.Limits, "limit by limit")
 }
 
 func TestAWeakerFaultyValueIsNotLookedAt(t *testing.T) {

@@ -6,25 +6,26 @@ import (
 )
 
 // TimeToTell returns about how long it takes to fail an image that answers that share (0..1) more of its requests with an
-// error than production, which does so with one in a thousand, at so many requests a second of both sides together and
-// a weight of gray in percent. ok is false where no evidence can arrive: one of the sides has no requests. It is the time
-// in which the logarithm of the capital grows to what is needed on average; half of the runs take less (compare
-// TestTimeToTell, which simulates them).
-func TimeToTell(share, rate float64, weight int, l Limits) (d time.Duration, ok bool) {
+// error than production, at so many requests a second of both sides together and a weight of gray in percent. usually is the
+// share of errors of production; less than one in a thousand is taken as that. ok is false where no evidence can arrive:
+// one of the sides has no requests. It is the time in which the logarithm of the capital grows to what is needed on
+// average; half of the runs take less (compare TestTimeToTell, which simulates them).
+func TimeToTell(share, usually, rate float64, weight int, l Limits) (d time.Duration, ok bool) {
 	gray := float64(weight) / 100
-	if !(rate > 0) || !(share > 0) || gray <= 0 || gray >= 1 {
+	usually = math.Max(usual, usually)
+	if !(rate > 0) || !(share > 0) || !(usually < 1) || gray <= 0 || gray >= 1 {
 		return 0, false
 	}
 	// Of one block: errors of gray and of production.
-	mine := rate * gray * (usual + share) * typicalBlock.Seconds()
-	theirs := rate * (1 - gray) * usual * typicalBlock.Seconds()
+	mine := rate * gray * (usually + share) * typicalBlock.Seconds()
+	theirs := rate * (1 - gray) * usually * typicalBlock.Seconds()
 	best := 0.0
 	for _, fault := range faults {
-		win, lose := odd(1+fault/usual, gray)
+		win, lose := odd(1+fault/usually, gray)
 		part, all := mine/(mine+theirs), mine+theirs
-		growth := all * gain(part, win, lose, 2) / 2
+		growth := all * (part*math.Log(win) + (1-part)*math.Log(lose))
 		if all > 1 {
-			growth = gain(part, win, lose, causes(all))
+			growth = math.Log(part*win + (1-part)*lose)
 		}
 		best = math.Max(best, growth)
 	}

@@ -64,6 +64,10 @@ func latency(s Sample, l Limits, n looks) Check {
 		bound = s.wider() * tooSlow(normal.seconds)
 		versus = fmt.Sprintf("; %s %s of %.0f requests%s", s.Reference.Name, normal, normal.total, s.past())
 	}
+	if l.P99 > 0 && hasNormal && got.seconds > bound && normal.seconds > bound {
+		return c.unknown("both sides are above the limit of %.0f ms, so something that they share is to blame: %s %s, %s %s",
+			1000*bound, s.OnTrial.Name, got, s.Reference.Name, normal)
+	}
 	if hasNormal && got.over && normal.over && got.seconds < bound {
 		c.Absent = true
 		return c.unknown("both sides are slower than the gateway's histogram can tell (%.0f ms)", 1000*got.seconds)

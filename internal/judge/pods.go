@@ -31,7 +31,22 @@ func restarts(s Sample, l Limits) Check {
 		c.Infrastructure = true
 		c.Why += "; without those that do not run the upgraded image it is not above the limit"
 	}
+	if c.Verdict == Fail && byPod(s.Reference) >= byPod(s.OnTrial) {
+		c.Infrastructure = true
+		c.Why += fmt.Sprintf("; %s had %d of %d pods, so the image is not blamed", s.Reference.Name, len(s.Reference.Restarts), s.Reference.Pods)
+	}
 	return c
+}
+
+// byPod is how many containers that run what is upgraded ended, by pod.
+func byPod(n Numbers) float64 {
+	ended := 0
+	for _, r := range n.Restarts {
+		if !r.Foreign {
+			ended++
+		}
+	}
+	return ratio(float64(ended), float64(n.Pods+len(n.NotReady)))
 }
 
 // worstRestart is the one to name: an OOM kill before the others.
@@ -106,6 +121,9 @@ func newTemplates(s Sample, l Limits, n looks) Check {
 		return c.unknown("no log of %s could be read", s.OnTrial.Name)
 	}
 	fresh := unknownTemplates(s)
+	if missed := s.OnTrial.LogsCut + s.OnTrial.LogsDropped; len(fresh) == 0 && missed > s.OnTrial.Lines/100 {
+		return c.unknown("%d lines of %s could not be looked at: too many came at once, or error lines of too many kinds", missed, s.OnTrial.Name)
+	}
 	if len(fresh) == 0 {
 		c.Why = fmt.Sprintf("%s wrote nothing at error level that %s does not (logs of %s containers)",
 			s.OnTrial.Name, s.Reference.Name, s.OnTrial.logs())
@@ -133,7 +151,7 @@ func newTemplates(s Sample, l Limits, n looks) Check {
 		c.Verdict = Inconclusive
 		c.Why = fmt.Sprintf("the logs of %s are not known well enough to say what is new: %s", s.Reference.Name, c.Why)
 	case s.Evidence != nil:
-		return c.weigh(likeliest(fresh, l.NewErrorLogs), l.need(forLogs))
+		return c.weigh((likeliest(fresh, l.NewErrorLogs)+s.Evidence.NewLogs)/2, l.need(forLogs))
 	case often(fresh, l.NewErrorLogs) < pastLines:
 		c.Why += fmt.Sprintf("; none %d times, which it takes where %s does not write now", pastLines, s.Reference.Name)
 		if c.Verdict = Inconclusive; n == endOfStep {

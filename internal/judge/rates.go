@@ -9,13 +9,13 @@ import (
 // the routing.
 const predicted = 20
 
-// stray is how many errors above what a reference of the same time predicts it takes to blame the image; fewer may be chance:
-// one error in 50 requests is 2 %, and 3 of 75 against 0 of 89 happen without any difference in one of eleven pairs
-// (Fisher's exact test; 5 of 75 in one of fifty).
+// stray is how many errors above what the other side predicts it takes to blame the image; fewer may be chance: one error in
+// 50 requests is 2 %, and 3 of 75 against 0 of 89 happen without any difference in one of eleven pairs (Fisher's exact
+// test; 5 of 75 in one of fifty).
 const stray = 5
 
-// strayNow is the same against the past: two causes, each of which makes as many as one may (see oneCause), are chance.
-const strayNow = 2 * oneCause
+// strayNow is stray where the other side has no users now: two pages that each ask for ten things at once are chance.
+const strayNow = 20
 
 func requests(s Sample, l Limits) Check {
 	c := Check{Name: NameRequests, Unit: "requests", Verdict: Inconclusive}
@@ -38,7 +38,12 @@ func requests(s Sample, l Limits) Check {
 	return c
 }
 
-// routing fails, by no fault of the image, where the weight promises requests and none came.
+// shortfall is from how many requests predicted on less than half of them is a fault: the balancer deals them out exactly,
+// so they were lost on the way, or they hang and are not counted because they do not end.
+const shortfall = 100
+
+// routing fails where the weight promises requests and none came, or far too few. Whether the route or the image is at fault
+// cannot be told, so the image is not blamed.
 func routing(s Sample) Check {
 	c := Check{Name: "routing", Unit: "requests", Infrastructure: true}
 	got, other := s.OnTrial.Traffic.Requests, s.Reference.Traffic.Requests
@@ -55,6 +60,9 @@ func routing(s Sample) Check {
 	c.Got, c.Limit = got, want
 	c.Why = fmt.Sprintf("%s served %.0f of %.0f requests; weight %d predicts %.0f", s.OnTrial.Name, got, got+other, s.Weight, want)
 	switch {
+	case got < want/2 && want >= shortfall:
+		c.Verdict = Fail
+		c.Why += ": the others were lost, or hang"
 	case got > 0:
 		c.Verdict = Pass
 	case want >= predicted:
@@ -65,9 +73,9 @@ func routing(s Sample) Check {
 	return c
 }
 
-// errorShare fails where the side on trial answered more than ErrorPercent points more of its requests with an error
-// than the reference, with the evidence of the run that this is more than chance; with a part of that evidence the step
-// waits for more. Gross faults need no least number of requests: the evidence knows how few they were.
+// errorShare fails where the side on trial answered clearly more than ErrorPercent points more of its requests with an error
+// than the reference, with the evidence of the run that it is worse by more than chance; with a part of that the step waits
+// for more. Gross faults need no least number of requests: the evidence knows how few they were.
 //
 // Where the reference has no users now there is no such evidence: see againstThePast.
 func errorShare(s Sample, l Limits) Check {
@@ -93,6 +101,10 @@ func errorShare(s Sample, l Limits) Check {
 		return c.againstThePast(s, l).excused(s)
 	case c.Verdict == Fail:
 		c = c.weigh(s.Evidence.Errors, l.need(forErrors))
+		if c.Verdict == Fail && !clearly(trial, normal+limit/100) {
+			c.Verdict = Inconclusive
+			c.Why += "; worse than the other side for certain, but perhaps within the limit"
+		}
 	}
 	if c.Verdict != Fail && trial.Requests < least(l) {
 		return c.unknown("%s served %.0f requests, %d are needed", s.OnTrial.Name, trial.Requests, l.MinRequests)
@@ -100,12 +112,19 @@ func errorShare(s Sample, l Limits) Check {
 	return c.excused(s)
 }
 
+// clearly says whether there are three standard deviations more errors than a share would make: evidence that one side is
+// worse says nothing of how much.
+func clearly(t Traffic, share float64) bool {
+	expect := share * t.Requests
+	return t.Errors >= expect+3*math.Sqrt(expect)
+}
+
 // least is the least number of requests of a side that says something.
 func least(l Limits) float64 { return float64(max(1, l.MinRequests)) }
 
 // looser is how much more is allowed against a reference of another time, or none: what others do to both sides then looks
 // like the image's doing.
-const looser = 2
+const looser = 5
 
 // againstThePast decides by the counts of the window alone: a share above the limit is inconclusive until there are more
 // errors than chance makes; more requests will tell. Without a reference its share is 0, which is said.
@@ -117,6 +136,10 @@ func (c Check) againstThePast(s Sample, l Limits) Check {
 	if c.Verdict == Fail && trial.Errors < enoughErrors(trial.Requests, s.Reference) {
 		c.Verdict = Inconclusive
 		c.Why += "; too few errors to tell it from chance"
+	}
+	if c.Verdict == Fail && s.Reference.Traffic.Requests == 0 {
+		c.Infrastructure = true
+		c.Why += ", so the image is not blamed"
 	}
 	return c
 }

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Defaults returns the limits that are documented (half a percentage point of errors, no restart, no new error-level
+// Defaults returns the limits that are documented (a fifth of a percentage point of errors, no restart, no new error-level
 // template, 50 requests, one false alarm in a hundred upgrades).
 func Defaults() Limits {
-	return Limits{ErrorPercent: 0.5, MemoryRatio: 2, CPURatio: 2, MinRequests: 50, FalseAlarmPercent: 1}
+	return Limits{ErrorPercent: 0.2, MemoryRatio: 2, CPURatio: 2, MinRequests: 50, FalseAlarmPercent: 1}
 }
 
 // Judge applies every rule to the window of a whole step. Each rule gives one check, in a fixed order; a rule that

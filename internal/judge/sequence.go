@@ -1,8 +1,10 @@
 package judge
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -29,7 +31,10 @@ type LogBlock struct {
 	// Share is that (0..1) of all that is written to the logs that are read which the side on trial would write if it
 	// were like the other one: its share of their requests or of their pods, what is larger.
 	Share float64 `json:"share"`
-	Lines []Lines `json:"lines"`
+	Lines []Lines `json:"lines,omitempty"`
+	// How many templates either side wrote for the first time, and the other one not before.
+	OnTrial   int `json:"onTrial,omitempty"`
+	Reference int `json:"reference,omitempty"`
 }
 
 // Lines is how often each side wrote a template that the reference did not write before.
@@ -43,8 +48,9 @@ type Lines struct {
 // answers. If it is like the other one, a capital of E or more is ever seen, at whatever moment one looks, in at most one
 // run of E.
 type Evidence struct {
-	Errors float64 `json:"errors"`
-	Slow   float64 `json:"slow"`
+	Errors  float64 `json:"errors"`
+	Slow    float64 `json:"slow"`
+	NewLogs float64 `json:"newLogs"` // that new templates turn up on the side on trial first, whatever they are
 }
 
 // budget is a family's share of the run's false alarms. Those of all families add up to 1.
@@ -77,7 +83,7 @@ func (c Check) weigh(evidence, need float64) Check {
 		c.Verdict = Inconclusive
 	default:
 		c.Verdict = Pass
-		c.Why += ": chance explains it"
+		c.Why += ": not more than chance, as far as can be told"
 	}
 	return c
 }
@@ -102,11 +108,13 @@ func odds(v float64) string {
 // side on trial is that side's share of the requests, whatever makes errors rise and fall on both of them (a dependency
 // that fails, the time of day). Errors of one block may have one cause, so their gains are averaged, which is safe
 // however they depend on each other (Vovk and Wang, "E-values: calibration, combination and applications", Annals of
-// Statistics 2021), not multiplied.
+// Statistics 2021), not multiplied. A balancer that deals requests out in turn and one client that always sends the same
+// ones in the same order would make a share of their own: that is assumed not to last.
 type Sequence struct {
 	window       int
 	split        split
 	errors, slow bets
+	novel        bets  // that new templates turn up on the side on trial first
 	pending      Block // slow answers of blocks that are not long enough together
 	since        time.Time
 	templates    map[string]*template
@@ -141,13 +149,14 @@ func (q *Sequence) Add(b Block) {
 	}
 	q.swing.add(b.To, b.Reference)
 	share := q.split.add(b)
-	q.errors.add(b.To, share, b.OnTrial.Errors, b.Reference.Errors, causes(b.OnTrial.Errors+b.Reference.Errors))
-	q.errors.learn(b.Reference.Errors, b.Reference.Requests)
+	q.errors.add(b.To, share, b.OnTrial.Errors, b.Reference.Errors)
+	q.errors.learn(b.To, b.Reference.Errors, b.Reference.Requests)
 	q.addSlow(b, share)
 }
 
 // AddLogs weighs one more block of the logs.
 func (q *Sequence) AddLogs(b LogBlock) {
+	q.novel.add(b.To, b.Share, float64(b.OnTrial), float64(b.Reference))
 	for _, l := range b.Lines {
 		q.addLines(l, b.Share)
 	}
@@ -163,17 +172,10 @@ func (q *Sequence) addSlow(b Block, share float64) {
 	if b.To.Sub(q.since) < slowBlock {
 		return
 	}
-	q.slow.add(b.To, share, p.OnTrial.Slow, p.Reference.Slow, 1)
-	q.slow.learn(p.Reference.Slow, p.Reference.Requests)
+	q.slow.add(b.To, share, p.OnTrial.Slow, p.Reference.Slow)
+	q.slow.learn(b.To, p.Reference.Slow, p.Reference.Requests)
 	q.pending, q.since = Block{}, b.To
 }
-
-// oneCause is how many errors of one block are taken to have one cause at most: a page that asks for ten things at once.
-const oneCause = 10
-
-// causes is how many causes so many errors of one block have at least. A block of many errors counts as so many blocks
-// (the product of gains raised to 1/oneCause each: safe by Hölder's inequality while no cause makes more).
-func causes(errors float64) float64 { return math.Max(1, errors/oneCause) }
 
 // split is the share of requests that goes to the side on trial, measured. It forgets slowly, since users who stay
 // where they are make it drift.
@@ -185,15 +187,17 @@ const (
 	remembered = 1000
 )
 
-// add takes a block and returns the share (0..1) with it.
+// add takes a block and returns the share (0..1) with it: never less than is configured, since what is measured lags behind a
+// weight that rises.
 func (m *split) add(b Block) float64 {
+	wanted := float64(b.Share) / 100
 	if m.all == 0 {
-		m.trial, m.all = float64(b.Share)/100*configured, configured
+		m.trial, m.all = wanted*configured, configured
 	}
 	fresh := b.OnTrial.Requests + b.Reference.Requests
 	keep := math.Min(1, remembered/(m.all+fresh))
 	m.trial, m.all = keep*(m.trial+b.OnTrial.Requests), keep*(m.all+fresh)
-	return m.trial / m.all
+	return math.Max(m.trial/m.all, wanted)
 }
 
 // addLines bets that only the side on trial writes a template. The first line of the other side loses all of it. The
@@ -213,7 +217,7 @@ func (q *Sequence) addLines(l Lines, share float64) {
 
 // Evidence is what there is now.
 func (q *Sequence) Evidence() Evidence {
-	return Evidence{Errors: q.errors.capital(), Slow: q.slow.capital()}
+	return Evidence{Errors: q.errors.capital(), Slow: q.slow.capital(), NewLogs: q.novel.capital()}
 }
 
 // Swing is how many times more the errors of the reference vary in time than chance makes them, 1 or more: what others do to
@@ -232,12 +236,17 @@ func (q *Sequence) Template(name string) float64 {
 // bets are bets on who events of one kind happen to, that were begun at several times.
 type bets struct {
 	begun            []bet
+	number           int // of all that were begun
 	last             time.Time
-	events, requests float64 // of the reference so far
+	events, requests float64 // of the reference, what is long ago with less weight
+	learned          time.Time
 }
 
-// bet holds the logarithms of capitals, one for each of the faults.
-type bet struct{ log [len(faults)]float64 }
+// bet holds the logarithms of capitals, one for each of the faults, and which one it is, from 0 on.
+type bet struct {
+	number int
+	log    [len(faults)]float64
+}
 
 // faults are what is bet on: so large a share of requests more than on the reference. Half of the capital is on the
 // smallest fault that matters, half on a gross one.
@@ -254,18 +263,21 @@ const (
 // window and every renew, with a part of the capital that was set aside for them.
 const (
 	renew   = 30 * time.Second
-	maxBets = 200 // then no more are begun: 100 minutes of watching
+	maxBets = 100 // then the poorest is given up for a new one
 )
 
 func (b *bets) begin(now time.Time) {
-	if len(b.begun) < maxBets {
-		b.begun, b.last = append(b.begun, bet{}), now
+	if len(b.begun) == maxBets {
+		poorest := slices.MinFunc(b.begun, func(x, y bet) int { return cmp.Compare(slices.Max(x.log[:]), slices.Max(y.log[:])) })
+		b.begun = slices.DeleteFunc(b.begun, func(x bet) bool { return x.number == poorest.number })
 	}
+	b.begun, b.last = append(b.begun, bet{number: b.number}), now
+	b.number++
 }
 
-// add bets on the events of a block that have at least so many causes; share (0..1) of them are expected on trial.
-func (b *bets) add(now time.Time, share, onTrial, reference, causes float64) {
-	if now.Sub(b.last) >= renew {
+// add bets on the events of a block; share (0..1) of them are expected on trial.
+func (b *bets) add(now time.Time, share, onTrial, reference float64) {
+	if len(b.begun) == 0 || now.Sub(b.last) >= renew {
 		b.begin(now)
 	}
 	all := onTrial + reference
@@ -275,7 +287,8 @@ func (b *bets) add(now time.Time, share, onTrial, reference, causes float64) {
 	known := (b.events + usual*usualWeight) / (b.requests + usualWeight)
 	for i, fault := range faults {
 		win, lose := odd(1+fault/known, share)
-		gain := gain(onTrial/all, win, lose, causes)
+		part := onTrial / all
+		gain := math.Log(part*win + (1-part)*lose)
 		for k := range b.begun {
 			b.begun[k].log[i] += gain
 		}
@@ -288,37 +301,38 @@ func odd(ratio, share float64) (win, lose float64) {
 	return ratio / (ratio*share + 1 - share), 1 / (ratio*share + 1 - share)
 }
 
-// gain is the logarithm of what a block multiplies the capital by: the part of its events that was on trial wins by
-// win, the rest of them loses by lose.
-func gain(part, win, lose, causes float64) float64 {
-	if causes == 1 {
-		return math.Log(part*win + (1-part)*lose)
-	}
-	return causes * (part*math.Log(win) + (1-part)*math.Log(lose))
-}
+// halfLife is the time in which what is known of the reference loses half of its weight.
+const halfLife = 2 * time.Minute
 
 // learn takes what the reference did in a block that was bet on: the next bets rest on it.
-func (b *bets) learn(events, requests float64) {
-	b.events, b.requests = b.events+events, b.requests+requests
+func (b *bets) learn(now time.Time, events, requests float64) {
+	keep := 1.0
+	if !b.learned.IsZero() {
+		keep = math.Exp2(-max(0, now.Sub(b.learned)).Seconds() / halfLife.Seconds())
+	}
+	b.learned = now
+	b.events, b.requests = keep*b.events+events, keep*b.requests+requests
 }
 
 // firstBet is the part of the capital that is on the first bet; the rest is on all that come later.
 const firstBet = 2.0 / 3
 
-// capital is that of all bets, and what is set aside.
+// capital is that of all bets, and what is set aside for those to come.
 func (b *bets) capital() float64 {
-	sum, rest := 0.0, 1.0
-	for k := range b.begun {
+	if b.number == 0 {
+		return 1
+	}
+	sum := (1 - firstBet) / float64(b.number)
+	for _, bet := range b.begun {
 		part := firstBet
-		if k > 0 {
-			part = (1 - firstBet) / float64(k*(k+1))
+		if n := float64(bet.number); n > 0 {
+			part = (1 - firstBet) / (n * (n + 1))
 		}
-		rest -= part
-		for _, log := range b.begun[k].log {
+		for _, log := range bet.log {
 			sum += part * math.Exp(log) / float64(len(faults))
 		}
 	}
-	return bounded(sum + rest)
+	return bounded(sum)
 }
 
 // bounded keeps a capital a number that JSON can hold.

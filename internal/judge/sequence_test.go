@@ -128,7 +128,7 @@ func TestErrorsAreFoundInSeconds(t *testing.T) {
 	}{
 		{5, 1, time.Second},
 		{5, 0.05, 6 * time.Second},
-		{5, 0.01, 50 * time.Second},
+		{5, 0.01, 55 * time.Second},
 		{20, 0.05, 10 * time.Second},
 		{20, 0.01, 70 * time.Second},
 		{50, 1, 3 * time.Second},
@@ -302,7 +302,7 @@ func TestTimeToTell(t *testing.T) {
 		share, rate float64
 		weight      int
 	}{{0.01, 200, 5}, {0.01, 20, 5}, {0.05, 50, 20}, {0.05, 20, 50}, {0.01, 100, 50}, {0.5, 400, 20}} {
-		want, ok := TimeToTell(tt.share, tt.rate, tt.weight, Defaults())
+		want, ok := TimeToTell(tt.share, 0.001, tt.rate, tt.weight, Defaults())
 		assert.True(t, ok)
 		var all []time.Duration
 		for seed := range uint64(31) {
@@ -314,11 +314,11 @@ func TestTimeToTell(t *testing.T) {
 		assert.InEpsilon(t, all[15].Seconds(), want.Seconds(), 0.6)
 	}
 	for _, weight := range []int{0, 100} {
-		_, ok := TimeToTell(0.01, 100, weight, Defaults())
+		_, ok := TimeToTell(0.01, 0, 100, weight, Defaults())
 		assert.False(t, ok)
 	}
-	_, ok := TimeToTell(0.01, 0, 20, Defaults())
+	_, ok := TimeToTell(0.01, 0, 0, 20, Defaults())
 	assert.False(t, ok)
-	_, ok = TimeToTell(0.01, 1e-6, 20, Defaults())
+	_, ok = TimeToTell(0.01, 0, 1e-6, 20, Defaults())
 	assert.False(t, ok, "years")
 }

@@ -21,9 +21,10 @@ func (w *Watch) concurrent() bool { return w.window.weight > 0 && w.window.weigh
 // addBlock weighs what happened between two answers of the gateway and writes it down.
 func (w *Watch) addBlock(from, to snapshot) {
 	trial, ref := w.window.onTrial, other(w.window.onTrial)
+	now := to.at.Round(0) // wall time alone, as a replay reads it
 	count := w.counting(difference(w.history[w.first()].of(ref), from.of(ref)).Latency)
 	b := judge.Block{
-		To: to.at, Window: w.window.number, Share: w.shareOnTrial(),
+		To: now, Window: w.window.number, Share: w.shareOnTrial(),
 		OnTrial: count(difference(from.of(trial), to.of(trial))), Reference: count(difference(from.of(ref), to.of(ref))),
 	}
 	w.window.trend.Add(b)
@@ -34,12 +35,13 @@ func (w *Watch) addBlock(from, to snapshot) {
 }
 
 // counting returns what counts a block, given the latencies of the reference before it; where they say nothing yet, those
-// of when it last had traffic.
+// of when it last had traffic. While a pod on trial is cold, no answer counts as slow.
 func (w *Watch) counting(before []judge.Bucket) func(judge.Traffic) judge.Counts {
 	bound, known := judge.SlowBound(before, w.Limits)
 	if !known {
 		bound, known = judge.SlowBound(w.past[other(w.window.onTrial)].Traffic.Latency, w.Limits)
 	}
+	known = known && w.of(w.window.onTrial).warm(time.Now())
 	return func(t judge.Traffic) judge.Counts {
 		c := judge.Counts{Requests: t.Requests, Errors: t.Errors}
 		if known {
@@ -49,17 +51,34 @@ func (w *Watch) counting(before []judge.Bucket) func(judge.Traffic) judge.Counts
 	}
 }
 
+// coldStart is how long a pod may answer slowly: programs that compile while they run, empty caches and connections that
+// have to be made. What its first users wait for is not held against the image.
+const coldStart = 30 * time.Second
+
+// warm says whether all pods that serve are past their cold start.
+func (s *side) warm(now time.Time) bool {
+	if s.users.IsZero() || now.Sub(s.users) < coldStart {
+		return false
+	}
+	for _, p := range s.pods {
+		if p.ready && now.Sub(p.joined) < coldStart {
+			return false
+		}
+	}
+	return true
+}
+
 // addLogBlock weighs the new error lines since the last one and writes them down.
 func (w *Watch) addLogBlock(now time.Time) {
-	if len(w.lines) == 0 || now.Sub(w.weighed) < logBlock {
+	if len(w.lines) == 0 && w.novel == [2]int{} || now.Sub(w.weighed) < logBlock {
 		return
 	}
-	b := judge.LogBlock{To: now, Share: w.logShare()}
+	b := judge.LogBlock{To: now.Round(0), Share: w.logShare(), OnTrial: w.novel[0], Reference: w.novel[1]}
 	for _, template := range slices.Sorted(maps.Keys(w.lines)) {
 		b.Lines = append(b.Lines, *w.lines[template])
 	}
 	clear(w.lines)
-	w.weighed = now
+	w.weighed, w.novel = now, [2]int{}
 	w.sequence.AddLogs(b)
 	w.Record("log-block", b)
 }
@@ -89,6 +108,13 @@ func (w *Watch) wrote(side plan.Side, group int) {
 	}
 	template := w.miner.Name(group)
 	onTrial, l := side == w.window.onTrial, w.lines[template]
+	if first := w.of(side).known.entries[group]; first != nil && first.Count == 1 && w.of(other(side)).known.entries[group] == nil {
+		if onTrial {
+			w.novel[0]++
+		} else {
+			w.novel[1]++
+		}
+	}
 	switch {
 	case onTrial && w.of(other(side)).known.entries[group] != nil:
 	case onTrial && l != nil:

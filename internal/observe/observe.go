@@ -68,6 +68,7 @@ type Watch struct {
 	sequence    *judge.Sequence         // the evidence of the run
 	lines       map[string]*judge.Lines // new error templates since the last block of the logs
 	weighed     time.Time               // when that was
+	novel       [2]int                  // templates since then that the side on trial, and the reference, wrote first
 	health      map[string]*health
 	noResources bool
 }
@@ -84,6 +85,7 @@ type side struct {
 	open    map[stream]bool // logs followed now
 	read    map[stream]bool // logs followed at some time since Begin; for the reference's memory: ever
 	read0   bool            // a log was followed at some time
+	users   time.Time       // since when it carries users while on trial
 }
 
 // window is what belongs to the time since Begin.

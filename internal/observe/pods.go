@@ -37,6 +37,7 @@ type pod struct {
 	going      bool // deleted, evicted or lost: what happens to it now is not the image's fault
 	lost       time.Time
 	readyAt    time.Time       // when it last became ready, by the cluster's clock
+	joined     time.Time       // when that was seen, by ours
 	containers []string        // that have run, and run what is upgraded
 	memory     float64         // bytes: limit of those together; 0: one has none
 	ended      map[string]bool // ends of containers that were seen
@@ -178,6 +179,9 @@ func (k *pod) follow(p *corev1.Pod, now time.Time, renews func(*corev1.PodSpec, 
 	ready, since := condition(p, corev1.PodReady)
 	if ready {
 		k.readyAt = since
+	}
+	if ready && !k.ready {
+		k.joined = now
 	}
 	k.ready = ready && !k.going
 	k.served = k.served || k.ready

@@ -43,8 +43,16 @@ func (w *Watch) Begin(onTrial plan.Side, weight int) {
 		// What either side wrote before the sides changed is no news on the new side.
 		w.of(other(onTrial)).known.merge(w.of(onTrial).known)
 	}
+	turned := onTrial != w.window.onTrial
 	w.window = newWindow(w.window.number+1, onTrial, weight)
+	if side := w.of(onTrial); turned || side.users.IsZero() {
+		side.users = time.Time{}
+		if w.carries() {
+			side.users = time.Now()
+		}
+	}
 	clear(w.lines)
+	w.novel = [2]int{}
 	for _, s := range []*side{&w.gray, &w.prod} {
 		clear(s.read)
 		for key := range s.open {

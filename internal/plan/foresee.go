@@ -13,9 +13,10 @@ import (
 const smallFault = 0.01
 
 // Foresee says in one sentence how long the weights of a plan take to tell an image that fails 1 % more of its requests
-// than production from chance, at so many requests a second of both sides. seen is false where the plan is over before
-// the evidence is there: such an image would be promoted.
-func Foresee(p Plan, rate float64, l judge.Limits) (text string, seen bool) {
+// than production from chance, at so many requests a second of both sides of which production fails that share (0..1).
+// seen is false where the plan may well be over before the evidence is there: such an image would be promoted. What is
+// enough for half of the runs is doubled for that.
+func Foresee(p Plan, rate, failing float64, l judge.Limits) (text string, seen bool) {
 	if rate <= 0 {
 		return "no requests could be counted in the last seconds, so it cannot be foretold how long a bad image takes to be found", true
 	}
@@ -25,24 +26,24 @@ func Foresee(p Plan, rate float64, l judge.Limits) (text string, seen bool) {
 		if s.Kind != Watch || s.Side != Gray || s.Weight >= 100 {
 			continue
 		}
-		need, ok := judge.TimeToTell(smallFault, rate, s.Weight, l)
+		need, ok := judge.TimeToTell(smallFault, failing, rate, s.Weight, l)
 		if !ok {
 			continue
 		}
 		times = append(times, fmt.Sprintf("%s at weight %d", rough(need), s.Weight))
-		if sum += s.Duration.Seconds() / need.Seconds(); sum >= 1 && at < 0 {
+		if sum += s.Duration.Seconds() / need.Seconds(); sum >= 2 && at < 0 {
 			at = s.Weight
 		}
 	}
 	if len(times) == 0 {
 		return "no step has users on both sides, so errors are compared with what production did before, without a stated rate of false alarms", true
 	}
-	text = fmt.Sprintf("at %s requests/s, as measured now, an image that fails 1 %% more of its requests than production is told from chance in about %s",
+	text = fmt.Sprintf("at %s requests/s, as measured now, an image that fails 1 %% more of its requests than production is told from chance in about %s, in half of the runs sooner",
 		measured(rate), strings.Join(times, ", "))
 	if at < 0 {
-		return text + fmt.Sprintf("; the steps of this plan bring %.0f %% of the evidence that it takes: it would be promoted. Make step-duration longer", 100*sum), false
+		return text + fmt.Sprintf("; the steps of this plan bring %.0f %% of the time that it takes to be sure: it may be promoted. Make step-duration longer", 50*sum), false
 	}
-	return text + fmt.Sprintf("; evidence adds up from step to step, so it is found at weight %d or before", at), true
+	return text + fmt.Sprintf("; evidence adds up from step to step, so it is found by the end of the watch at weight %d in most runs", at), true
 }
 
 // rough is a time that is known roughly.

@@ -26,16 +26,16 @@ func TestForesee(t *testing.T) {
 		seen bool
 	}{
 		{"enough in one step", watch(time.Minute, 5, 20, 100), 200, "at 200 requests/s, as measured now, an image that fails 1 % more of its requests than production " +
-			"is told from chance in about 42s at weight 5, 15s at weight 20; evidence adds up from step to step, so it is found at weight 5 or before", true},
-		{"enough in two steps", watch(time.Minute, 5, 20), 100, "1m20s at weight 5, 30s at weight 20; evidence adds up from step to step, so it is found at weight 20 or before", true},
-		{"too little traffic", watch(time.Minute, 5), 20, "7m0s at weight 5; the steps of this plan bring 14 % of the evidence that it takes: it would be promoted. Make step-duration longer", false},
+			"is told from chance in about 42s at weight 5, 15s at weight 20, in half of the runs sooner; evidence adds up from step to step, so it is found by the end of the watch at weight 20 in most runs", true},
+		{"enough in two steps", watch(time.Minute, 5, 20), 100, "1m20s at weight 5, 30s at weight 20, in half of the runs sooner; evidence adds up from step to step, so it is found by the end of the watch at weight 20 in most runs", true},
+		{"too little traffic", watch(time.Minute, 5), 20, "7m0s at weight 5, in half of the runs sooner; the steps of this plan bring 7 % of the time that it takes to be sure: it may be promoted. Make step-duration longer", false},
 		{"hardly any", watch(time.Minute, 5), 0.02, "at 0.02 requests/s", false},
 		{"all at once", watch(time.Minute, 100), 200, "no step has users on both sides", true},
 		{"no traffic", watch(time.Minute, 5), 0, "no requests could be counted", true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			text, seen := Foresee(tt.plan, tt.rate, judge.Defaults())
+			text, seen := Foresee(tt.plan, tt.rate, 0, judge.Defaults())
 			assert.Contains(t, text, tt.want)
 			assert.Equal(t, tt.seen, seen)
 		})

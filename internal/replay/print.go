@@ -28,6 +28,10 @@ func (r Result) String() string {
 			"with the bound of the run.\n")
 		return b.String()
 	}
+	if len(r.Windows) == 0 {
+		b.WriteString("\nNo window was judged: no user was on gray while the run was watched.\n")
+		return b.String()
+	}
 	if len(r.Differences) == 0 {
 		b.WriteString("\nThe same limits lead to the same verdicts.\n")
 		return b.String()

@@ -68,6 +68,7 @@ func Replay(r io.Reader, change func(judge.Limits) (judge.Limits, error)) (Resul
 	if err := lines.Err(); err != nil {
 		return Result{}, fmt.Errorf("line %d: %w", p.number+1, err)
 	}
+	p.sameEnds()
 	if p.run == nil {
 		return Result{}, errors.New("there is no line of kind \"limits\" in it: it is no evidence of an upgrade that was watched")
 	}
@@ -230,6 +231,11 @@ func (p *player) finding(f judge.Found) {
 func (p *player) verdict(at time.Time, j judge.Judged) {
 	s := p.weigh(j.Sample)
 	w, checks := p.window(s), judge.Judge(s, p.result.Limits)
+	for _, c := range j.Checks {
+		if !judge.Rule(c.Name) { // an account, a monitor: taken as it is
+			checks = append(checks, c)
+		}
+	}
 	if !w.Then.AtOnce {
 		w.Then = ended(at, j.Checks, *p.run)
 	}
@@ -241,6 +247,15 @@ func (p *player) verdict(at time.Time, j judge.Judged) {
 		found := slices.ContainsFunc(j.Found, func(f judge.Seen) bool { return f.Check.Name == c.Name })
 		if !found && (i < 0 || j.Checks[i].Verdict != c.Verdict) {
 			p.differ("%s: %s, which is not what was recorded: %s", c.Name, c.Verdict, c.Why)
+		}
+	}
+}
+
+// sameEnds says which windows end otherwise than they did.
+func (p *player) sameEnds() {
+	for _, w := range p.result.Windows {
+		if w.Then.Verdict != w.Now.Verdict || w.Then.AtOnce != w.Now.AtOnce {
+			p.differ("window %d: %s, recorded %s", w.Number, w.Now, w.Then)
 		}
 	}
 }

@@ -175,7 +175,7 @@ func TestPlanTellsWhatARunWouldMeet(t *testing.T) {
 		story = u.Plan(t.Context(), plan.Record{})
 		assert.Empty(t, story.Foresight)
 		require.Len(t, story.Warnings, 1)
-		assert.Contains(t, story.Warnings[0], "it would be promoted. Make step-duration longer")
+		assert.Contains(t, story.Warnings[0], "it may be promoted. Make step-duration longer")
 
 		u.Config.Image = "shop:v2@sha256:new"
 		story = u.Plan(t.Context(), held)

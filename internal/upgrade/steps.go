@@ -199,7 +199,7 @@ func (r *run) watch(ctx context.Context, s plan.Step) error {
 	checks := r.Watcher.Verdict()
 	if s.Duration > 0 {
 		for until := time.Now().Add(r.Config.StepLimit() - s.Duration); r.thin(checks) && time.Now().Before(until); checks = r.Watcher.Verdict() {
-			if err := sleep(ctx, lookAgain); err != nil {
+			if err := sleep(ctx, time.Second); err != nil {
 				return err
 			}
 		}
@@ -219,9 +219,9 @@ func (r *run) watch(ctx context.Context, s plan.Step) error {
 	return r.verdict(s, checks)
 }
 
-// thin says that a window does not hold enough to go on.
+// thin says that a window does not hold enough to go on, nor to go back.
 func (r *run) thin(checks []judge.Check) bool {
-	return len(judge.Missing(checks, r.Config.Limits)) > 0
+	return len(failed(checks)) == 0 && len(judge.Missing(checks, r.Config.Limits)) > 0
 }
 
 // verdict turns the checks of a step into its end.

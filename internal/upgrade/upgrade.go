@@ -110,7 +110,11 @@ func (r *run) foresee(ctx context.Context) error {
 	if err := sleep(ctx, rateTime); err != nil {
 		return err
 	}
-	text, seen := plan.Foresee(r.story.Plan, r.Watcher.Rate(), r.Config.Limits)
+	now, failing := r.Watcher.Sample().Reference.Traffic, 0.0
+	if now.Requests > 0 {
+		failing = now.Errors / now.Requests
+	}
+	text, seen := plan.Foresee(r.story.Plan, r.Watcher.Rate(), failing, r.Config.Limits)
 	stop()
 	for range findings {
 		continue // nobody is on gray: only its end matters
