@@ -47,7 +47,7 @@ type app struct {
 	lease    *state.Lease
 	cluster  *cluster.Cluster
 	dialer   *forward.Dialer
-	evidence *os.File
+	evidence *unhurried
 	failed   *atomic.Int64 // calls that the API server failed
 }
 
@@ -125,8 +125,11 @@ func newDialer(cl clients, way config.PodAccess) *forward.Dialer {
 // Close gives back what wire opened.
 func (a *app) Close() {
 	a.dialer.Close()
-	if a.evidence != nil {
-		_ = a.evidence.Close()
+	if a.evidence == nil {
+		return
+	}
+	if err := a.evidence.Close(); err != nil {
+		a.Log.Warn("write the evidence", "error", err)
 	}
 }
 
@@ -282,8 +285,8 @@ func (a *app) openEvidence(c config.Config) (*report.Evidence, error) {
 	if err != nil {
 		return nil, plan.Failf(plan.FaultInput, "", "evidence: %w", err)
 	}
-	a.evidence = f
-	e := report.NewEvidence(f, c.Secrets(), time.Now)
+	a.evidence = newUnhurried(f)
+	e := report.NewEvidence(a.evidence, c.Secrets(), time.Now)
 	e.Record("limits", c.Limits)
 	return e, nil
 }
