@@ -53,7 +53,7 @@ func (w *Watch) counting(before []judge.Bucket) func(judge.Traffic) judge.Counts
 
 // coldStart is how long a pod may answer slowly: programs that compile while they run, empty caches and connections that
 // have to be made. What its first users wait for is not held against the image.
-const coldStart = 30 * time.Second
+const coldStart = 15 * time.Second
 
 // warm says whether all pods that serve are past their cold start.
 func (s *side) warm(now time.Time) bool {
