@@ -110,7 +110,7 @@ func presetQueries(c config.Config, t plan.Target) []Query {
 func (p preset) query(q judge.Query, text string, t plan.Target) Query {
 	side := func(s plan.Side, labels string) Text {
 		full := strings.NewReplacer("METRIC", p.requests, "HISTOGRAM", p.seconds, "SCALE", p.scale, "FAILED", p.failed, "SIDE", labels)
-		return Text{Value: named(full.Replace(text), t, s), Of: named(full.Replace(sumOf), t, s)}
+		return Text{Value: t.Named(full.Replace(text), s), Of: t.Named(full.Replace(sumOf), s)}
 	}
 	return Query{Query: q, Every: config.StandardStep, Gray: side(plan.Gray, p.gray), Production: side(plan.Production, p.production)}
 }
