@@ -111,7 +111,7 @@ type Numbers struct {
 	Swing    float64       `json:"swing,omitempty"`    // of a past reference: see Sequence.Swing; 0: not known
 	Restarts []Restart     `json:"restarts,omitempty"`
 	Streams  int           `json:"streams"`          // containers whose log was read
-	Unread   int           `json:"unread,omitempty"` // containers whose log was not: there are too many
+	Unread   int           `json:"unread,omitempty"` // containers whose log was not: there are too many, or no line of it came
 	Logs     []LogTemplate `json:"logs,omitempty"`
 	LogsCut  int           `json:"logsCut,omitempty"` // error lines whose template found no room in the table
 	// Lines and Bytes are what those containers wrote in the window of Traffic, since their pod served. A side of which

@@ -65,20 +65,25 @@ func (t *tail) take(c chunk) {
 		if !fresh {
 			continue
 		}
-		level, event := t.reads.Line(text)
-		if event != nil {
-			t.hear(event)
-		}
-		all.levels[level]++
-		all.bytes += len(text) + 1
-		if len(text) > drain.MaxLine {
-			all.long++
-		}
+		t.look(text, &all)
 	}
 	all.bytes += c.less
 	t.done(c)
 	if !t.history {
 		t.count(t.key, all)
+	}
+}
+
+// look takes one line, without its end.
+func (t *tail) look(text []byte, all *tally) {
+	level, event := t.reads.Line(text)
+	if event != nil {
+		t.hear(event)
+	}
+	all.levels[level]++
+	all.bytes += len(text) + 1
+	if len(text) > drain.MaxLine {
+		all.long++
 	}
 }
 
@@ -90,7 +95,7 @@ func (t *tail) hear(e *drain.Event) {
 	s, before := t.of(t.key.side), t.counted
 	onTrial := t.key.side == t.window.onTrial
 	t.counted = 0
-	if p := s.pods[t.key.uid]; onTrial && (p == nil || !p.served || !t.carries()) || e.Amends && before == 0 {
+	if p := s.pods[t.key.uid]; onTrial && (p == nil || !p.served || !t.carries() || t.early(p)) || e.Amends && before == 0 {
 		return
 	}
 	now := time.Now()

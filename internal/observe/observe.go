@@ -29,6 +29,8 @@ type Options struct {
 	Traffic func(ctx context.Context) (gray, production judge.Traffic, err error)
 	// Queries are asked of a monitoring server; none: there is none.
 	Queries []Query
+	// Logs are read instead of the pods' own, of both sides. nil: the pods are asked.
+	Logs map[plan.Side]LogSource
 	// Selectors returns the labels that the pods of each side carry. No pod may match both.
 	Selectors func(ctx context.Context) (gray, production labels.Selector, err error)
 	// Renews says whether a container runs what is upgraded: the end of another one is not the image's fault. nil: all do.
@@ -156,7 +158,11 @@ func (w *Watch) Watch(ctx context.Context) <-chan judge.Finding {
 		defer close(out)
 		var sources sync.WaitGroup
 		sources.Go(func() { w.pollTraffic(ctx) })
-		sources.Go(func() { w.followLogs(ctx) })
+		if w.Logs == nil {
+			sources.Go(func() { w.followLogs(ctx) })
+		} else {
+			sources.Go(func() { w.followCollected(ctx) })
+		}
 		sources.Go(func() { w.probe(ctx) })
 		for i := range w.Queries {
 			sources.Go(func() { w.pollQuery(ctx, i) })

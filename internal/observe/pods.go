@@ -32,9 +32,10 @@ const keepRestarts = 100
 // pod is what is known of one pod.
 type pod struct {
 	name       string
-	ready      bool // serves
-	served     bool // was ready at some time
-	going      bool // deleted, evicted or lost: what happens to it now is not the image's fault
+	ready      bool      // serves
+	served     bool      // was ready at some time
+	servedAt   time.Time // when that was seen first
+	going      bool      // deleted, evicted or lost: what happens to it now is not the image's fault
 	lost       time.Time
 	readyAt    time.Time       // when it last became ready, by the cluster's clock
 	joined     time.Time       // when that was seen, by ours
@@ -184,7 +185,9 @@ func (k *pod) follow(p *corev1.Pod, now time.Time, renews func(*corev1.PodSpec, 
 		k.joined = now
 	}
 	k.ready = ready && !k.going
-	k.served = k.served || k.ready
+	if k.ready && !k.served {
+		k.served, k.servedAt = true, now
+	}
 	containers, _ := condition(p, corev1.ContainersReady)
 	switch {
 	case !k.served || k.going || containers:

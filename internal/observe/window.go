@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -55,8 +56,8 @@ func (w *Watch) Begin(onTrial plan.Side, weight int) {
 	w.novel = [2]int{}
 	for _, s := range []*side{&w.gray, &w.prod} {
 		clear(s.read)
-		for key := range s.open {
-			s.read[key] = true
+		if w.Logs == nil { // else it takes a line to know that lines come
+			maps.Copy(s.read, s.open)
 		}
 	}
 	signal(w.pods)
