@@ -26,7 +26,7 @@ var (
 	pure = []string{"internal/judge", "internal/config", "internal/plan", "internal/replay", "internal/drain"}
 	edge = []string{
 		"internal/ci", "internal/report", "internal/cluster", "internal/gateway", "internal/state", "internal/verify",
-		"internal/observe", "internal/forward", "internal/prometheus",
+		"internal/observe", "internal/forward", "internal/prometheus", "internal/loki",
 	}
 	// Tests of every package may use these; forward is how a test gets to a pod.
 	forTests = []string{"internal/golden", "internal/clustertest", "internal/forward", "internal/gateway/gatewaytest", "internal/e2e"}
@@ -55,6 +55,7 @@ var allowed = map[string][]string{
 	"internal/observe":    pure,
 	"internal/forward":    pure,
 	"internal/prometheus": pure,
+	"internal/loki":       pure,
 	"cmd/gray-upgrade":    slices.Concat(pure, edge, []string{"internal/upgrade"}),
 	"internal/e2e":        slices.Concat(pure, edge, forTests, []string{"internal/upgrade"}), // runs the real tool on the real cluster
 	"internal/golden":     nil,
