@@ -149,7 +149,7 @@ func (l *line) noSuch(name string) {
 func (l *line) fault(f *config.Fault) { l.faults = append(l.faults, f) }
 
 // notInputs begin the names of our variables that are no inputs.
-var notInputs = []string{"GRAY_CI", "GRAY_RUN", "GRAY_ACTOR", "GRAY_SUMMARY", "GRAY_RESULT_", "GRAY_UPGRADE_", "GRAY_PIPELINE_RUN", "GRAY_TEST_", "GRAY_PROMETHEUS_TOKEN"}
+var notInputs = []string{"GRAY_CI", "GRAY_RUN", "GRAY_ACTOR", "GRAY_SUMMARY", "GRAY_RESULT_", "GRAY_UPGRADE_", "GRAY_PIPELINE_RUN", "GRAY_TEST_", "GRAY_PROMETHEUS_TOKEN", "GRAY_LOKI_TOKEN", "GRAY_LOKI_TENANT"}
 
 // misspelt warns of variables that are nearly an input's: what they say would be lost without a word. Others may belong to
 // somebody else.

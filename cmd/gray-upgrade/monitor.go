@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
@@ -11,26 +12,29 @@ import (
 	"github.com/gray-upgrade/gray-upgrade/internal/prometheus"
 )
 
-// monitor is the Prometheus that the user names, with what it is asked. Zero: there is none.
+// monitor is the Prometheus that the user names, with what it is asked, and the Loki. Zero: there is none.
 type monitor struct {
 	server  *prometheus.Server
 	queries []prometheus.Query
+	logs    collector
 }
 
 func newMonitor(c config.Config, t plan.Target, log *slog.Logger) (monitor, error) {
 	if c.PrometheusURL == "" {
-		return monitor{}, nil
+		return monitor{logs: newCollector(c, t)}, nil
 	}
 	server, err := prometheus.New(prometheus.Options{URL: c.PrometheusURL, Token: c.PrometheusToken, Log: log})
-	return monitor{server: server, queries: prometheus.Queries(c, t)}, err
+	return monitor{server: server, queries: prometheus.Queries(c, t), logs: newCollector(c, t)}, err
 }
 
 // preflight asks everything once, about production.
 func (m monitor) preflight(ctx context.Context) (warnings []string, err error) {
+	warnings, err = m.logs.preflight(ctx)
 	if m.server == nil {
-		return nil, nil
+		return warnings, err
 	}
-	return m.server.Preflight(ctx, m.queries)
+	more, queryErr := m.server.Preflight(ctx, m.queries)
+	return append(warnings, more...), errors.Join(err, queryErr)
 }
 
 // watched is what the watch asks.

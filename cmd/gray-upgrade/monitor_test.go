@@ -43,4 +43,5 @@ func TestNoMonitor(t *testing.T) {
 	assert.NoError(t, err)
 	assert.Empty(t, warnings)
 	assert.Empty(t, m.watched())
+	assert.Nil(t, m.logs.watched(), "the pods are read")
 }

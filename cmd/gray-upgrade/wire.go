@@ -225,7 +225,7 @@ func newWatcher(cl clients, c config.Config, target plan.Target, sides *cluster.
 		return verifier.Probe(ctx)
 	}
 	return watcher{production: production, observed: observe.New(observe.Options{
-		Kube: cl.kube, Metrics: cl.kube.Discovery().RESTClient(), Target: target, Limits: c.Limits, Traffic: traffic(c, route), Queries: asked.watched(),
+		Kube: cl.kube, Metrics: cl.kube.Discovery().RESTClient(), Target: target, Limits: c.Limits, Traffic: traffic(c, route), Queries: asked.watched(), Logs: asked.logs.watched(),
 		Probe: probe, Selectors: selectors(sides), Renews: sides.Renews, Hide: c.Hider().Replace, Record: evidence.Record, Log: log,
 	})}
 }

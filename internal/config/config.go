@@ -51,6 +51,12 @@ type Config struct {
 	PrometheusToken  string // a secret, from the environment only
 	Queries          []Query
 
+	// Who is asked for the lines of logs.
+	LokiURL    string // base URL; "": the pods themselves
+	LokiQuery  string // LogQL with Placeholders
+	LokiToken  string // a secret, from the environment only
+	LokiTenant string // X-Scope-OrgID, from the environment only
+
 	OfflineTestJob string // file with a Job that tests gray offline; "": the checks alone do
 
 	// What closes gray when the runner is lost.

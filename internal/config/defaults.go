@@ -23,6 +23,7 @@ func Defaults() Config {
 		CloseTimeout: 5 * time.Minute,
 		PodTimeout:   3 * time.Minute,
 		Watchdog:     GuardAuto, WatchdogAfter: 30 * time.Second,
+		LokiQuery: StandardLokiQuery,
 		PodAccess: PortForward, Evidence: "gray-upgrade-evidence",
 	}
 }

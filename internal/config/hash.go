@@ -19,7 +19,7 @@ func (c *Config) hide(secret string) {
 var secretWords = []string{"PASSWORD", "PASSWD", "SECRET", "TOKEN", "CREDENTIAL", "PRIVATE", "APIKEY", "API_KEY", "ACCESS_KEY"}
 
 // Secrets returns the values to mask before anything is printed: what came from the environment into test accounts,
-// the token for Prometheus, and gray and production variables whose name says that they are secret. Values written out in
+// the tokens for Prometheus and Loki, and gray and production variables whose name says that they are secret. Values written out in
 // the config file are not among them: they are not secret there, and masking a word like "true" would make the log
 // unreadable.
 func (c Config) Secrets() []string {
@@ -34,12 +34,13 @@ func (c Config) Secrets() []string {
 }
 
 // Hash says in 32 hexadecimal digits what was asked for: two runs with the same hash want the same thing. How the run
-// reaches the cluster and Prometheus, where its evidence goes, the reason for ignoring a hold, the offline test, the watchdog
+// reaches the cluster, Prometheus and Loki, where its evidence goes, the reason for ignoring a hold, the offline test, the watchdog
 // and the values of test accounts are left out. The content of the manifest is not in it, only its name: Config knows no more.
 func (c Config) Hash() string {
 	c.Kubeconfig, c.Context, c.Evidence, c.IgnoreHold, c.DryRun, c.secrets = "", "", "", "", false, nil
 	c.OfflineTest, c.OfflineTestJob = "", ""
 	c.PrometheusURL, c.PrometheusToken = "", ""
+	c.LokiURL, c.LokiToken, c.LokiTenant = "", "", ""
 	c.Watchdog, c.WatchdogAfter, c.WatchdogImage = "", 0, ""
 	accounts := make([]Account, 0, len(c.Accounts))
 	for _, a := range c.Accounts {

@@ -30,10 +30,11 @@ func Parse(file []byte, fileName string, inputs []Input, getenv func(string) str
 	p := &parser{config: Defaults(), getenv: getenv, from: map[string]value{}}
 	p.read(file, fileName, inputs)
 	p.ownImage()
-	p.token()
+	p.tokens()
 	p.required()
 	p.together()
 	p.asks()
+	p.logs()
 	return p.result()
 }
 

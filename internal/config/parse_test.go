@@ -228,6 +228,8 @@ func TestBadValues(t *testing.T) {
 		{"prometheus-url", "http://prometheus:9090", "is given, and nothing is asked there"},
 		{"prometheus-preset", "nginx", "is not allowed; allowed: traefik or ingress-nginx or istio or envoy-gateway or linkerd"},
 		{"prometheus-preset", "istio", "is given without prometheus-url"},
+		{"loki-url", "loki:3100", "is not an http or https URL; allowed: http:// or https://, a host, and at most a path, like http://loki.example.com:3100"},
+		{"loki-query", `{pod=~"{{.Pods}}"}`, "is given without loki-url"},
 		{"evidence", "a\x00b", "is not allowed"},
 		{"manifest", "pod.yaml", "is given together with image (flag --image); allowed: one of them"},
 		{"imag", "cart", "flag --imag: imag: is not known, did you mean image?"},

@@ -66,18 +66,29 @@ var unitForm = form{regexp.MustCompile(`^[\p{L}\p{N}%/ .-]+$`), 20, "a word like
 
 var queryForm = form{regexp.MustCompile(`^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+$`), 4000, "PromQL of at most 4000 bytes"}
 
-// token takes the token from the environment; an empty one is none.
-func (p *parser) token() {
+// tokens takes from the environment what says who asks; what is empty is not given.
+func (p *parser) tokens() {
+	p.config.PrometheusToken = p.token("prometheus-token", prometheusToken)
+	p.config.LokiToken = p.token("loki-token", lokiToken)
+	p.config.LokiTenant = p.header("loki-tenant", lokiTenant)
+}
+
+// token is a variable that is a secret.
+func (p *parser) token(path, name string) string {
+	text := p.header(path, name)
+	if text != "" {
+		p.config.hide(text)
+	}
+	return text
+}
+
+// header is a variable that becomes a header of a request.
+func (p *parser) header(path, name string) string {
 	if p.getenv == nil {
-		return
+		return ""
 	}
-	text := strings.TrimSpace(p.getenv(prometheusToken))
-	if text == "" {
-		return
-	}
-	v := value{path: "prometheus-token", origin: "environment variable " + prometheusToken, node: node{kind: scalar, text: text}, secret: true}
-	p.config.PrometheusToken = p.form(v, headerValue)
-	p.config.hide(text)
+	text := strings.TrimSpace(p.getenv(name))
+	return p.form(value{path: path, origin: "environment variable " + name, node: node{kind: scalar, text: text}, secret: true}, headerValue)
 }
 
 func (p *parser) prometheusURL(v value) {
@@ -127,7 +138,7 @@ func (p *parser) queryField(q *Query, key string, v value) {
 	case "name":
 		q.Name = p.form(v, accountName)
 	case "query":
-		q.Text = p.promQL(v)
+		q.Text = p.ofSides(v, queryForm)
 	case "better":
 		q.Higher = p.word(v, "lower", "higher") == "higher"
 	case "limit":
@@ -162,9 +173,9 @@ func (p *parser) wholeQuery(v value, q Query) {
 	}
 }
 
-// promQL checks what stands for names only: whether the rest is PromQL, Prometheus itself says in preflight.
-func (p *parser) promQL(v value) string {
-	s := strings.TrimSpace(p.form(v, queryForm))
+// ofSides checks what stands for names only: whether the rest is PromQL, or LogQL, the server itself says in preflight.
+func (p *parser) ofSides(v value, f form) string {
+	s := strings.TrimSpace(p.form(v, f))
 	if s == "" {
 		return ""
 	}
