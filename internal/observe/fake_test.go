@@ -457,6 +457,13 @@ func (s *scene) record(kind string, v any) {
 	s.evidence.Write(append(text, '\n'))
 }
 
+// written is the evidence until now.
+func (s *scene) written() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.evidence.String()
+}
+
 func (s *scene) recorded(kind string) []any {
 	s.mu.Lock()
 	defer s.mu.Unlock()

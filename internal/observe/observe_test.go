@@ -259,7 +259,9 @@ func TestABlindMonitorIsNeitherAPassNorTheImagesFault(t *testing.T) {
 
 func TestASlowGatewayIsNoTrouble(t *testing.T) {
 	story(t, nil, func(t *testing.T, s *scene) {
+		s.mu.Lock()
 		s.trouble = func(ctx context.Context) error { pause(ctx, 3*time.Second); return ctx.Err() }
+		s.mu.Unlock()
 		s.Begin(plan.Gray, 20)
 		s.flow(40, 160, 0, 0)
 		_, found := s.next(time.Minute)

@@ -106,7 +106,7 @@ func TestFarWorseAnswersEndAStepAtOnce(t *testing.T) {
 		_, found = s.next(time.Minute)
 		assert.False(t, found, "once in a window")
 
-		again, err := replay.Replay(strings.NewReader(s.evidence.String()), unchanged)
+		again, err := replay.Replay(strings.NewReader(s.written()), unchanged)
 		require.NoError(t, err)
 		assert.Empty(t, again.Differences, "the evidence holds the answers")
 		assert.Equal(t, []string{"query depth"}, names(again.Windows[len(again.Windows)-1].Now.Deciding))

@@ -46,7 +46,7 @@ func unchanged(l judge.Limits) (judge.Limits, error) { return l, nil }
 func TestReplayReachesTheSameVerdicts(t *testing.T) {
 	story(t, nil, func(t *testing.T, s *scene) {
 		badRun(t, s)
-		got, err := replay.Replay(strings.NewReader(s.evidence.String()), unchanged)
+		got, err := replay.Replay(strings.NewReader(s.written()), unchanged)
 		require.NoError(t, err)
 		assert.Empty(t, got.Differences)
 		require.Len(t, got.Windows, 4)
@@ -68,7 +68,7 @@ func TestReplayReachesTheSameVerdicts(t *testing.T) {
 func TestReplayShowsWhatOtherLimitsWouldHaveDone(t *testing.T) {
 	story(t, nil, func(t *testing.T, s *scene) {
 		badRun(t, s)
-		got, err := replay.Replay(strings.NewReader(s.evidence.String()), func(l judge.Limits) (judge.Limits, error) {
+		got, err := replay.Replay(strings.NewReader(s.written()), func(l judge.Limits) (judge.Limits, error) {
 			l.ErrorPercent, l.NewErrorLogs, l.MinRequests = 10, 1, 1
 			return l, nil
 		})
@@ -85,7 +85,7 @@ func TestReplayShowsWhatOtherLimitsWouldHaveDone(t *testing.T) {
 func TestReplaySeesThatEvidenceWasChanged(t *testing.T) {
 	story(t, nil, func(t *testing.T, s *scene) {
 		badRun(t, s)
-		text := s.evidence.String()
+		text := s.written()
 		for name, changed := range map[string]string{
 			"a block is missing":   cutLine(text, `"window":2,"share":20,`),
 			"a failure was a pass": strings.Replace(text, `"name":"requests","verdict":"pass"`, `"name":"requests","verdict":"fail"`, 1),

@@ -165,7 +165,7 @@ func TestALeakIsFoundBeforeItsEnd(t *testing.T) {
 		found1, ok := s.recorded("finding")[0].(judge.Found)
 		require.True(t, ok)
 		assert.Equal(t, []string{"memory-growth"}, names(judge.AtOnce(found1.Sample, s.Limits)), "the evidence says it again")
-		again, err := replay.Replay(strings.NewReader(s.evidence.String()), unchanged)
+		again, err := replay.Replay(strings.NewReader(s.written()), unchanged)
 		require.NoError(t, err)
 		assert.Empty(t, again.Differences)
 		require.Len(t, again.Windows, 1)
