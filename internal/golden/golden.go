@@ -53,7 +53,7 @@ func write(t testing.TB, path string, got []byte) {
 // measured, in a document that people wrote. The file's other lines stay.
 func Section(t testing.TB, path, name, text string) {
 	t.Helper()
-	old, err := os.ReadFile(path) //nolint:gosec // a test's own path
+	old, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func TestSwing(t *testing.T) {
 	}
 	assert.InDelta(t, 1, of(func(*traffic) {}), 0.3)
 	assert.InDelta(t, 5, of(func(t *traffic) { t.burst = 5 }), 1.5)
-	assert.Equal(t, 1.0, of(func(t *traffic) { t.production = 0 }), "no error, nothing known") //nolint:testifylint // exact
+	assert.Equal(t, 1.0, of(func(t *traffic) { t.production = 0 }), "no error, nothing known")
 	assert.Greater(t, of(func(t *traffic) {
 		t.shape = func(at time.Duration) (float64, float64) { return 1, float64(int(at.Minutes()) % 5) }
 	}), 5.0)

@@ -91,7 +91,7 @@ func (o outcome) blamed() bool { return o.end == blamed }
 // report prints the tables; the full form writes them down.
 func (y *tallied) report(t *testing.T) {
 	t.Helper()
-	slices.SortStableFunc(y.all, func(a, b outcome) int { return int(a.seed) - int(b.seed) }) //nolint:gosec // small
+	slices.SortStableFunc(y.all, func(a, b outcome) int { return int(a.seed) - int(b.seed) })
 	text := y.rates() + "\n" + y.table() + "\nMissed:\n\n" + y.list(outcome.missed) + "\nBlamed for nothing:\n\n" + y.list(outcome.wrong)
 	t.Log("\n" + text)
 	if os.Getenv("JUDGE") == "full" {

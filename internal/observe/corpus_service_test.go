@@ -179,7 +179,7 @@ func (s *service) grow(side plan.Side, size int) {
 
 // grayPods is how many gray pods there are at a weight: at least a tenth of production.
 func (s *service) grayPods(weight int) int {
-	return max(1, s.pods/10, int(plan.PodsFor(weight, int32(s.pods)))) //nolint:gosec // at most 10
+	return max(1, s.pods/10, int(plan.PodsFor(weight, int32(s.pods))))
 }
 
 // route serves a weight from now on.

@@ -99,7 +99,7 @@ func TestCorpus(t *testing.T) {
 				t.Parallel()
 				first, runs := runsOf(k)
 				for i := range runs {
-					all.add(simulate(t, k, uint64(first+i))) //nolint:gosec // small
+					all.add(simulate(t, k, uint64(first+i)))
 				}
 			})
 		}
