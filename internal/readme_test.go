@@ -18,22 +18,31 @@ import (
 // from the table of inputs.
 var mark = regexp.MustCompile(`(?s)<!-- (example: \S+|inputs) -->.*?<!-- end -->\n`)
 
-// TestREADMEHoldsTestedFiles keeps every example of the README a file that a test runs, and its table the program's own.
-// With -update it writes them in.
-func TestREADMEHoldsTestedFiles(t *testing.T) {
-	const readme = "../README.md"
-	have, err := os.ReadFile(readme)
+// documents are those that hold files, and how many at least.
+var documents = map[string]int{"../README.md": 4, "../docs/monitoring.md": 2}
+
+// TestDocumentsHoldTestedFiles keeps every example of a document a file that a test runs, and the README's table the
+// program's own. With -update it writes them in.
+func TestDocumentsHoldTestedFiles(t *testing.T) {
+	for name, least := range documents {
+		t.Run(filepath.Base(name), func(t *testing.T) { holdsFiles(t, name, least) })
+	}
+}
+
+func holdsFiles(t *testing.T, document string, least int) {
+	t.Helper()
+	have, err := os.ReadFile(document)
 	require.NoError(t, err)
 	want := mark.ReplaceAllStringFunc(string(have), func(part string) string {
 		name := mark.FindStringSubmatch(part)[1]
 		return "<!-- " + name + " -->\n" + content(t, name) + "<!-- end -->\n"
 	})
 	if golden.Update() {
-		require.NoError(t, os.WriteFile(readme, []byte(want), 0o600))
+		require.NoError(t, os.WriteFile(document, []byte(want), 0o600))
 		return
 	}
 	assert.Equal(t, want, string(have), "write it with: make golden")
-	assert.GreaterOrEqual(t, strings.Count(want, "<!-- end -->"), 4)
+	assert.GreaterOrEqual(t, strings.Count(want, "<!-- end -->"), least)
 }
 
 func content(t *testing.T, name string) string {
