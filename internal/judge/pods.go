@@ -178,20 +178,20 @@ func telling(fresh []LogTemplate) []LogTemplate {
 const pastLines = 10
 
 // often is how many times the next template after so many was written, in the order of that.
-func often(fresh []LogTemplate, allowed int) int {
-	all := make([]int, 0, len(fresh))
-	for _, t := range fresh {
-		all = append(all, t.Count)
-	}
-	slices.Sort(all)
-	return all[len(all)-1-allowed]
+func often(fresh []LogTemplate, allowed int) float64 {
+	return next(fresh, allowed, func(t LogTemplate) float64 { return float64(t.Count) })
 }
 
 // likeliest is the evidence that more than so many templates are new: that of the next one, in the order of evidence.
 func likeliest(fresh []LogTemplate, allowed int) float64 {
+	return next(fresh, allowed, func(t LogTemplate) float64 { return t.Evidence })
+}
+
+// next is a number of the template after the first so many, in the falling order of that number.
+func next(fresh []LogTemplate, allowed int, of func(LogTemplate) float64) float64 {
 	all := make([]float64, 0, len(fresh))
 	for _, t := range fresh {
-		all = append(all, t.Evidence)
+		all = append(all, of(t))
 	}
 	slices.Sort(all)
 	return all[len(all)-1-allowed]
