@@ -87,6 +87,7 @@ func TestWatchdogClosesForARunnerThatIsKilled(t *testing.T) {
 	tool := atWeight20(t, s, watched("--step-duration=2m", "--timeout=15m", forwarded)...)
 	assert.NotNil(t, readyWatchdog(t.Context(), s, ""), "users are on gray without a watchdog")
 	time.Sleep(3 * time.Second)
+	allowed := watchdogAfter + 5*time.Second + 40*pace(t, s) // what a busy machine adds is not its fault
 	killed := time.Now()
 	require.NoError(t, tool.Signal(syscall.SIGKILL))
 	_, err = tool.Wait()
@@ -100,9 +101,9 @@ func TestWatchdogClosesForARunnerThatIsKilled(t *testing.T) {
 			last = a.At()
 		}
 	}
-	t.Logf("last answer of gray %.1f s after the kill", last.Sub(killed).Seconds())
+	t.Logf("last answer of gray %.1f s after the kill, of %s", last.Sub(killed).Seconds(), allowed)
 	assert.True(t, last.After(killed), "the load never met gray")
-	assert.Less(t, last.Sub(killed), watchdogAfter+20*time.Second)
+	assert.Less(t, last.Sub(killed), allowed)
 	assert.Zero(t, summary.Lost)
 	atHome(t, s, before, "v1")
 	_, status, err := s.RunTool(t.Context(), t.TempDir(), "status")
