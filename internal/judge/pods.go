@@ -130,16 +130,15 @@ func newTemplates(s Sample, l Limits, n looks) Check {
 		return c.decide(0, float64(l.NewErrorLogs))
 	}
 	c.Lines = telling(fresh)
-	first := c.Lines[0]
+	first, lines := c.Lines[0], written(fresh)
 	c.Where = "Pod " + first.Pod
-	c.OnTrial, c.Reference = fmt.Sprintf("%d lines", written(fresh)), "0 lines"
+	c.OnTrial, c.Reference = fmt.Sprintf("%d lines", lines), "0 lines"
 	c.Why = fmt.Sprintf("%s wrote error lines that %s does not, %d different (limit %d); the most telling, %d times: %s",
 		s.OnTrial.Name, s.Reference.Name, len(fresh), l.NewErrorLogs, first.Count, first.Line)
 	c = c.decide(float64(len(fresh)), float64(l.NewErrorLogs))
 	if c.Verdict != Fail {
 		return c
 	}
-	lines := written(fresh)
 	switch {
 	case lines < strayLines && n == endOfStep:
 		c.Verdict = Pass

@@ -237,13 +237,3 @@ func values(all []Measured) []float64 {
 	}
 	return out
 }
-
-// middle is the median; NaN for no values.
-func middle(all []float64) float64 {
-	sorted := slices.Sorted(slices.Values(all))
-	n := len(sorted)
-	if n == 0 {
-		return math.NaN()
-	}
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
-}

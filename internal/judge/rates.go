@@ -172,8 +172,7 @@ func (s Sample) referenceErrors() string {
 	if ref.Requests == 0 {
 		return s.Reference.Name + " had no requests to compare with"
 	}
-	return fmt.Sprintf("%s %.0f of %.0f (%s)%s", s.Reference.Name, ref.Errors, ref.Requests,
-		percent(100*ref.Errors/ref.Requests), s.past())
+	return fmt.Sprintf("%s %.0f of %.0f (%s)%s", s.Reference.Name, ref.Errors, ref.Requests, refShare(ref), s.past())
 }
 
 func refShare(ref Traffic) string {

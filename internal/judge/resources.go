@@ -113,7 +113,7 @@ func (u use) times(factor float64) use {
 func (u use) medians() []float64 {
 	var all []float64
 	for _, pod := range u {
-		all = append(all, median(slices.Sorted(slices.Values(pod))))
+		all = append(all, middle(pod))
 	}
 	return all
 }
@@ -347,8 +347,7 @@ func (u Usage) growth(n looks) (g growth, ok bool) {
 	g.ahead = ahead(median(first), g.slope, points[len(points)-1].at/2, n.soon().Seconds())
 	span, swing := atOneWeight(points)
 	g.rise, g.swing = g.slope*span, swing
-	slices.Sort(values)
-	g.median = median(values)
+	g.median = middle(values)
 	g.room = math.Max(0, u.Limit-g.now)
 	if u.Limit <= 0 {
 		g.room = math.Max(g.now, smallMemory)

@@ -39,23 +39,40 @@ func AtOnce(s Sample, l Limits) []Check {
 	if s.share() == 0 {
 		return nil
 	}
-	all := []Check{
+	all := append([]Check{
 		restarts(s, l),
 		ready(s),
 		newErrorLogs(s, l, manyLooks),
 		errorShare(s, l),
 		memoryGrowth(s, manyLooks),
+	}, settledLatency(s, l)...)
+	return Failed(append(all, queries(s, manyLooks)...))
+}
+
+// TrafficAtOnce is the part of AtOnce that is about what was served: all that differs between windows that end now.
+func TrafficAtOnce(s Sample, l Limits) []Check {
+	if s.share() == 0 {
+		return nil
 	}
-	if s.To.Sub(s.From) >= settled {
-		all = append(all, latency(s, l, manyLooks))
+	return Failed(append([]Check{errorShare(s, l)}, settledLatency(s, l)...))
+}
+
+func settledLatency(s Sample, l Limits) []Check {
+	if s.To.Sub(s.From) < settled {
+		return nil
 	}
-	var failed []Check
-	for _, c := range append(all, queries(s, manyLooks)...) {
+	return []Check{latency(s, l, manyLooks)}
+}
+
+// Failed returns the checks that fail.
+func Failed(checks []Check) []Check {
+	var bad []Check
+	for _, c := range checks {
 		if c.Verdict == Fail {
-			failed = append(failed, c)
+			bad = append(bad, c)
 		}
 	}
-	return failed
+	return bad
 }
 
 // settled is the shortest window in which AtOnce judges latency: one pause of a collector is no anomaly.
@@ -126,11 +143,14 @@ func Blamed(checks []Check) bool {
 }
 
 // share is the percent of requests configured to go to the side on trial.
-func (s Sample) share() int {
-	if s.OnTrial.Name == "production" {
-		return 100 - s.Weight
+func (s Sample) share() int { return ShareOnTrial(s.OnTrial.Name, s.Weight) }
+
+// ShareOnTrial is the percent of requests configured to go to a side, "gray" or "production", at a weight of gray.
+func ShareOnTrial(side string, weight int) int {
+	if side == "production" {
+		return 100 - weight
 	}
-	return s.Weight
+	return weight
 }
 
 // seconds is the length of the window of a side's numbers.

@@ -220,6 +220,15 @@ func (q *Sequence) Evidence() Evidence {
 	return Evidence{Errors: q.errors.capital(), Slow: q.slow.capital(), NewLogs: q.novel.capital()}
 }
 
+// Weigh puts the evidence into a sample, whose list of templates becomes another one.
+func (q *Sequence) Weigh(s *Sample) {
+	e := q.Evidence()
+	s.Evidence, s.OnTrial.Logs = &e, slices.Clone(s.OnTrial.Logs)
+	for i, l := range s.OnTrial.Logs {
+		s.OnTrial.Logs[i].Evidence = q.Template(l.Template)
+	}
+}
+
 // Swing is how many times more the errors of the reference vary in time than chance makes them, 1 or more: what others do to
 // both sides, which is not seen where a side is compared with the past.
 func (q *Sequence) Swing() float64 { return q.swing.factor() }

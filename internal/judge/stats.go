@@ -187,6 +187,9 @@ func median(sorted []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
+// middle is the median of values in any order.
+func middle(all []float64) float64 { return median(slices.Sorted(slices.Values(all))) }
+
 func sum(all []float64) float64 {
 	s := 0.0
 	for _, v := range all {

@@ -83,21 +83,9 @@ func (w *Watch) addLogBlock(now time.Time) {
 	w.Record("log-block", b)
 }
 
-// weigh puts the evidence of the run into a sample.
-func (w *Watch) weigh(s *judge.Sample) {
-	e := w.sequence.Evidence()
-	s.Evidence = &e
-	for i, l := range s.OnTrial.Logs {
-		s.OnTrial.Logs[i].Evidence = w.sequence.Template(l.Template)
-	}
-}
-
 // shareOnTrial is the percent of requests configured to go to the side on trial.
 func (w *Watch) shareOnTrial() int {
-	if w.window.onTrial == plan.Gray {
-		return w.window.weight
-	}
-	return 100 - w.window.weight
+	return judge.ShareOnTrial(string(w.window.onTrial), w.window.weight)
 }
 
 // wrote counts an event of an error template for the next block. What the reference is known to write is no news; what it

@@ -143,8 +143,7 @@ func (c *collected) came(name, container string) (uid string, ours bool) {
 		}
 		for _, known := range p.containers {
 			if container == "" || container == known {
-				key := stream{side: c.side, uid: uid, pod: name, name: known}
-				s.open[key], s.read[key], s.read0 = true, true, true
+				s.hears(stream{side: c.side, uid: uid, pod: name, name: known})
 			}
 		}
 		return uid, true

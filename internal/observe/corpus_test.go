@@ -181,7 +181,7 @@ func (s *service) see(w *Watch, found <-chan judge.Finding) (o outcome, over boo
 		missing := judge.Missing(checks, w.Limits)
 		switch {
 		case judge.Worst(checks) == judge.Fail:
-			return s.over(endOf(failed(checks)), failed(checks)), true
+			return s.over(endOf(judge.Failed(checks)), judge.Failed(checks)), true
 		case len(missing) == 0:
 			s.passed = append(s.passed, checks...)
 			return o, false

@@ -142,9 +142,11 @@ func (t *tail) options(o *corev1.PodLogOptions) *corev1.PodLogOptions {
 func (w *Watch) opened(key stream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := w.of(key.side)
-	s.open[key], s.read[key], s.read0 = true, true, true
+	w.of(key.side).hears(key)
 }
+
+// hears notes that a log is followed.
+func (s *side) hears(key stream) { s.open[key], s.read[key], s.read0 = true, true, true }
 
 func (w *Watch) closed(key stream) {
 	w.mu.Lock()

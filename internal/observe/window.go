@@ -71,7 +71,8 @@ func (w *Watch) remember() {
 		return
 	}
 	for _, s := range []*side{&w.gray, &w.prod} {
-		n := w.numbers(s, from, to)
+		n := w.numbers(s)
+		n.Window, n.Traffic = to.at.Sub(from.at), difference(from.of(s.name), to.of(s.name))
 		if _, had := w.past[s.name]; n.Traffic.Requests >= float64(max(1, w.Limits.MinRequests)) || !had && n.Traffic.Requests > 0 {
 			w.past[s.name] = n
 		}
@@ -82,7 +83,7 @@ func (w *Watch) remember() {
 func (w *Watch) Verdict() []judge.Check {
 	w.mu.Lock()
 	defer w.mu.Unlock() // to the end: what is recorded stands in the order in which it was seen
-	sample := w.sample(time.Now(), 0)
+	sample := w.sample(time.Now())
 	found, probed := slices.Clone(w.window.found), slices.Clone(w.window.probed)
 	checks := judge.Judge(sample, w.Limits)
 	for _, f := range checksOf(found) {
@@ -103,7 +104,7 @@ func (w *Watch) Verdict() []judge.Check {
 func (w *Watch) Sample() judge.Sample {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.sample(time.Now(), 0)
+	return w.sample(time.Now())
 }
 
 // look judges all windows as they are now and returns what is new: first what is the image's fault, then what is not.
@@ -114,15 +115,16 @@ func (w *Watch) look(now time.Time) []judge.Finding {
 		return nil
 	}
 	w.addLogBlock(now)
-	whole := w.sample(now, 0)
+	whole := w.sample(now)
 	seen := seenIn(whole, judge.AtOnce(whole, w.Limits))
 	for _, d := range sliding {
 		if whole.To.Sub(whole.From) > d {
-			late := w.sample(now, d)
-			seen = append(seen, seenIn(late, judge.AtOnce(late, w.Limits))...)
+			late := whole
+			w.measure(&late, now, d)
+			seen = append(seen, seenIn(late, judge.TrafficAtOnce(late, w.Limits))...)
 		}
 	}
-	seen = append(seen, seenIn(whole, failed(w.window.probed))...)
+	seen = append(seen, seenIn(whole, judge.Failed(w.window.probed))...)
 	seen = append(seen, seenIn(whole, w.blind(now))...)
 	news := w.news(seen)
 	if now.Sub(w.window.recorded) >= time.Second || len(news) > 0 {
@@ -178,35 +180,15 @@ func (w *Watch) recordFound(f judge.Finding, seen []judge.Seen) {
 	}
 }
 
-func failed(checks []judge.Check) []judge.Check {
-	var bad []judge.Check
-	for _, c := range checks {
-		if c.Verdict == judge.Fail {
-			bad = append(bad, c)
-		}
-	}
-	return bad
-}
-
 // carries says whether users are on the side on trial.
-func (w *Watch) carries() bool {
-	if w.window.onTrial == plan.Gray {
-		return w.window.weight > 0
-	}
-	return w.window.weight < 100
-}
+func (w *Watch) carries() bool { return w.shareOnTrial() > 0 }
 
-// sample builds the sample of the last d before now, since Begin for 0.
-func (w *Watch) sample(now time.Time, d time.Duration) judge.Sample {
-	s := judge.Sample{Window: w.window.number, From: w.window.begin, To: now, Weight: w.window.weight, NoResources: w.noResources, Queries: w.series()}
+// sample builds the sample since Begin.
+func (w *Watch) sample(now time.Time) judge.Sample {
+	s := judge.Sample{Window: w.window.number, Weight: w.window.weight, NoResources: w.noResources, Queries: w.series()}
 	trial, ref := w.of(w.window.onTrial), w.of(other(w.window.onTrial))
-	from, to, ok := w.between(d)
-	if ok {
-		s.From, s.To = from.at, to.at
-	}
-	s.NoTraffic = !ok || now.Sub(to.at) > blindAfter
-	s.OnTrial, s.Reference = w.numbers(trial, from, to), w.numbers(ref, from, to)
-	w.usePast(&s)
+	s.OnTrial, s.Reference = w.numbers(trial), w.numbers(ref)
+	w.measure(&s, now, 0)
 	s.OnTrial.Streams, s.Reference.Streams = len(trial.read), len(ref.read)
 	s.OnTrial.Unread, s.Reference.Unread = trial.unread(), ref.unread()
 	if ref.read0 {
@@ -215,15 +197,30 @@ func (w *Watch) sample(now time.Time, d time.Duration) judge.Sample {
 	s.OnTrial.Logs, s.Reference.Logs = compare(w.window.logs, ref.known, w.miner, max(50, w.Limits.NewErrorLogs+1))
 	s.OnTrial.LogsCut, s.Reference.LogsCut = w.window.logs.cut, ref.known.cut
 	if w.concurrent() {
-		w.weigh(&s)
+		w.sequence.Weigh(&s)
 	}
+	return s
+}
+
+// measure puts what was served and written in the last d before now into a sample, since Begin for 0. All else of it is the
+// same for any d.
+func (w *Watch) measure(s *judge.Sample, now time.Time, d time.Duration) {
+	trial, ref := w.of(w.window.onTrial), w.of(other(w.window.onTrial))
+	from, to, ok := w.between(d)
+	s.From, s.To = w.window.begin, now
+	if ok {
+		s.From, s.To = from.at, to.at
+	}
+	s.NoTraffic = !ok || now.Sub(to.at) > blindAfter
 	late := time.Time{}
 	if d > 0 {
 		late = s.From
 	}
-	w.tellWritten(&s.OnTrial, trial, late)
-	w.tellWritten(&s.Reference, ref, late)
-	return s
+	for side, n := range map[*side]*judge.Numbers{trial: &s.OnTrial, ref: &s.Reference} {
+		n.Window, n.Traffic = to.at.Sub(from.at), difference(from.of(side.name), to.of(side.name))
+		w.tellWritten(n, side, late)
+	}
+	w.usePast(s)
 }
 
 // usePast takes the reference's numbers from when it last had traffic, where it is to have none now.
@@ -246,13 +243,9 @@ func (w *Watch) usePast(s *judge.Sample) {
 	s.Reference.Swing = w.sequence.Swing()
 }
 
-// numbers is what one side did between two snapshots; pods and restarts are those of the window since Begin.
-func (w *Watch) numbers(s *side, from, to snapshot) judge.Numbers {
-	n := judge.Numbers{
-		Name: string(s.name), Window: to.at.Sub(from.at),
-		Traffic: difference(from.of(s.name), to.of(s.name)), Restarts: slices.Clone(w.window.restarts[s.name]),
-		Taken: slices.Clone(w.window.taken[s.name]),
-	}
+// numbers is what one side did since Begin, but for what measure puts in.
+func (w *Watch) numbers(s *side) judge.Numbers {
+	n := judge.Numbers{Name: string(s.name), Restarts: slices.Clone(w.window.restarts[s.name]), Taken: slices.Clone(w.window.taken[s.name])}
 	n.Pods, n.NotReady = s.serving(time.Now(), n.Restarts)
 	n.Usage = s.usages(w.window.number)
 	return n

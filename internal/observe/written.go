@@ -95,8 +95,7 @@ func (w *Watch) tellWritten(n *judge.Numbers, s *side, from time.Time) {
 	if !from.IsZero() {
 		all = s.written.since(from)
 	}
-	n.Bytes = all.bytes
-	n.Levels = map[string]int{}
+	n.Lines, n.Bytes, n.Levels = 0, all.bytes, map[string]int{}
 	for level, lines := range all.levels {
 		n.Lines += lines
 		if lines > 0 {

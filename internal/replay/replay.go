@@ -163,13 +163,11 @@ func (p *player) weigh(s judge.Sample) judge.Sample {
 	if s.Evidence == nil {
 		return s
 	}
-	now, then := p.sequence.Evidence(), *s.Evidence
-	p.compare("evidence of errors", then.Errors, now.Errors)
-	p.compare("evidence of slow answers", then.Slow, now.Slow)
-	s.Evidence = &now
-	s.OnTrial.Logs = slices.Clone(s.OnTrial.Logs)
-	for i, l := range s.OnTrial.Logs {
-		s.OnTrial.Logs[i].Evidence = p.sequence.Template(l.Template)
+	then, logs := *s.Evidence, s.OnTrial.Logs
+	p.sequence.Weigh(&s)
+	p.compare("evidence of errors", then.Errors, s.Evidence.Errors)
+	p.compare("evidence of slow answers", then.Slow, s.Evidence.Slow)
+	for i, l := range logs {
 		p.compare("evidence of a new log line", l.Evidence, s.OnTrial.Logs[i].Evidence)
 	}
 	return s
@@ -262,16 +260,11 @@ func (p *player) sameEnds() {
 
 // ended is the end that checks make.
 func ended(at time.Time, checks []judge.Check, l judge.Limits) End {
-	e := End{At: at, Verdict: judge.Pass}
-	for _, c := range checks {
-		if c.Verdict == judge.Fail {
-			e.Verdict, e.Deciding = judge.Fail, append(e.Deciding, c)
-		}
+	if bad := judge.Failed(checks); len(bad) > 0 {
+		return End{At: at, Verdict: judge.Fail, Deciding: bad}
 	}
-	if e.Verdict == judge.Pass {
-		if e.Deciding = judge.Missing(checks, l); len(e.Deciding) > 0 {
-			e.Verdict = judge.Inconclusive
-		}
+	if missing := judge.Missing(checks, l); len(missing) > 0 {
+		return End{At: at, Verdict: judge.Inconclusive, Deciding: missing}
 	}
-	return e
+	return End{At: at, Verdict: judge.Pass}
 }

@@ -221,12 +221,12 @@ func (r *run) watch(ctx context.Context, s plan.Step) error {
 
 // thin says that a window does not hold enough to go on, nor to go back.
 func (r *run) thin(checks []judge.Check) bool {
-	return len(failed(checks)) == 0 && len(judge.Missing(checks, r.Config.Limits)) > 0
+	return len(judge.Failed(checks)) == 0 && len(judge.Missing(checks, r.Config.Limits)) > 0
 }
 
 // verdict turns the checks of a step into its end.
 func (r *run) verdict(s plan.Step, checks []judge.Check) error {
-	if bad := failed(checks); len(bad) > 0 {
+	if bad := judge.Failed(checks); len(bad) > 0 {
 		return failureOf(bad, s)
 	}
 	missing := judge.Missing(checks, r.Config.Limits)

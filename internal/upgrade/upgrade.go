@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
-	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
@@ -343,15 +342,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
-}
-
-// failed returns the checks that failed and whether any did.
-func failed(checks []judge.Check) []judge.Check {
-	var bad []judge.Check
-	for _, c := range checks {
-		if c.Verdict == judge.Fail {
-			bad = append(bad, c)
-		}
-	}
-	return bad
 }
