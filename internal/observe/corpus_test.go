@@ -12,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
@@ -130,11 +129,9 @@ func (s *service) watch(t *testing.T) *Watch {
 	kube := s.client(t)
 	return New(Options{
 		Kube: kube, Target: plan.Target{Namespace: "shop"}, Limits: judge.Defaults(), Traffic: s.traffic,
-		Selectors: func(context.Context) (gray, production labels.Selector, err error) {
-			return labels.SelectorFromSet(labels.Set{"side": "gray"}), labels.SelectorFromSet(labels.Set{"side": "production"}), nil
-		},
-		Renews:  func(_ *corev1.PodSpec, container string) bool { return container == "app" },
-		Metrics: kube.RESTClient(), Probe: s.accounts, Log: slog.New(slog.DiscardHandler),
+		Selectors: bySide,
+		Renews:    func(_ *corev1.PodSpec, container string) bool { return container == "app" },
+		Metrics:   kube.RESTClient(), Probe: s.accounts, Log: slog.New(slog.DiscardHandler),
 	})
 }
 

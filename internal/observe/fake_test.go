@@ -402,6 +402,11 @@ type scene struct {
 	evidence bytes.Buffer // the lines as they are written to a file
 }
 
+// bySide are the selectors of pods that are labelled by their side.
+func bySide(context.Context) (gray, production labels.Selector, err error) {
+	return labels.SelectorFromSet(labels.Set{"side": "gray"}), labels.SelectorFromSet(labels.Set{"side": "production"}), nil
+}
+
 func newScene(t *testing.T, change func(*Options)) *scene {
 	t.Helper()
 	s := &scene{
@@ -416,10 +421,8 @@ func newScene(t *testing.T, change func(*Options)) *scene {
 	}
 	o := Options{
 		Kube: s.api.client(t), Target: plan.Target{Namespace: "shop"}, Limits: judge.Defaults(), Traffic: s.traffic,
-		Selectors: func(context.Context) (gray, production labels.Selector, err error) {
-			return labels.SelectorFromSet(labels.Set{"side": "gray"}), labels.SelectorFromSet(labels.Set{"side": "production"}), nil
-		},
-		Record: s.record,
+		Selectors: bySide,
+		Record:    s.record,
 	}
 	if change != nil {
 		change(&o)

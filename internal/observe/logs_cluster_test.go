@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -10,38 +9,17 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/client-go/kubernetes"
 
-	"github.com/gray-upgrade/gray-upgrade/internal/clustertest"
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
 // TestLogsOfARealKubelet: what a container writes is heard once, also its last words, through two crashes.
 func TestLogsOfARealKubelet(t *testing.T) {
-	cfg := clustertest.Config(t)
-	kube, err := kubernetes.NewForConfig(cfg)
-	require.NoError(t, err)
-	s := shop{t: t, kube: kube, ns: clustertest.Namespace(t, cfg)}
+	s := newShop(t)
 	s.start(plan.Gray)
 	s.start(plan.Production)
-
-	limits := judge.Defaults()
-	limits.NewErrorLogs, limits.Restarts = 1000, 1000
-	w := New(Options{
-		Kube: kube, Target: plan.Target{Namespace: s.ns}, Limits: limits,
-		Traffic: func(context.Context) (gray, production judge.Traffic, err error) { return gray, production, nil },
-		Selectors: func(context.Context) (gray, production labels.Selector, err error) {
-			return labels.SelectorFromSet(labels.Set{"side": "gray"}), labels.SelectorFromSet(labels.Set{"side": "production"}), nil
-		},
-	})
-	ctx, stop := context.WithCancel(t.Context())
-	findings := w.Watch(ctx)
-	require.Eventually(t, func() bool {
-		sample := w.Sample()
-		return sample.OnTrial.Pods == 1 && sample.OnTrial.Streams == 1 && sample.Reference.Streams == 1
-	}, 2*time.Minute, 100*time.Millisecond)
+	w, findings, stop := s.watch(func(o *Options) { o.Limits.NewErrorLogs, o.Limits.Restarts, o.Metrics = 1000, 1000, nil })
 	w.Begin(plan.Gray, 50)
 
 	for crashes := range 2 {

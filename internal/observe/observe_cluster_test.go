@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 
@@ -70,28 +69,41 @@ func (s shop) fault(side plan.Side, faults string) {
 		SubResource("proxy").Suffix("faults").Body([]byte(faults)).Do(s.t.Context()).Error())
 }
 
-// TestWatchOnARealCluster follows real logs and a real crash of one pod a side.
-func TestWatchOnARealCluster(t *testing.T) {
+func newShop(t *testing.T) shop {
+	t.Helper()
 	cfg := clustertest.Config(t)
 	kube, err := kubernetes.NewForConfig(cfg)
 	require.NoError(t, err)
-	s := shop{t: t, kube: kube, ns: clustertest.Namespace(t, cfg)}
-	s.start(plan.Gray)
-	s.start(plan.Production)
+	return shop{t: t, kube: kube, ns: clustertest.Namespace(t, cfg)}
+}
 
-	w := New(Options{
-		Kube: kube, Target: plan.Target{Namespace: s.ns}, Limits: judge.Defaults(), Metrics: kube.CoreV1().RESTClient(),
-		Traffic: func(context.Context) (gray, production judge.Traffic, err error) { return gray, production, nil },
-		Selectors: func(context.Context) (gray, production labels.Selector, err error) {
-			return labels.SelectorFromSet(labels.Set{"side": "gray"}), labels.SelectorFromSet(labels.Set{"side": "production"}), nil
-		},
-	})
-	ctx, stop := context.WithCancel(t.Context())
-	findings := w.Watch(ctx)
-	require.Eventually(t, func() bool {
+// watch returns a watch that sees the one pod of each side, and its log. There is no gateway unless change makes one.
+func (s shop) watch(change func(*Options)) (w *Watch, findings <-chan judge.Finding, stop func()) {
+	s.t.Helper()
+	o := Options{
+		Kube: s.kube, Target: plan.Target{Namespace: s.ns}, Limits: judge.Defaults(), Metrics: s.kube.CoreV1().RESTClient(),
+		Traffic:   func(context.Context) (gray, production judge.Traffic, err error) { return gray, production, nil },
+		Selectors: bySide,
+	}
+	if change != nil {
+		change(&o)
+	}
+	w = New(o)
+	ctx, stop := context.WithCancel(s.t.Context())
+	findings = w.Watch(ctx)
+	require.Eventually(s.t, func() bool {
 		sample := w.Sample()
 		return sample.OnTrial.Pods == 1 && sample.Reference.Pods == 1 && sample.OnTrial.Streams == 1 && sample.Reference.Streams == 1
 	}, 2*time.Minute, 100*time.Millisecond)
+	return w, findings, stop
+}
+
+// TestWatchOnARealCluster follows real logs and a real crash of one pod a side.
+func TestWatchOnARealCluster(t *testing.T) {
+	s := newShop(t)
+	s.start(plan.Gray)
+	s.start(plan.Production)
+	w, findings, stop := s.watch(nil)
 	next := func(d time.Duration) (judge.Finding, bool) {
 		select {
 		case f := <-findings:
@@ -153,7 +165,7 @@ func TestWatchOnARealCluster(t *testing.T) {
 
 	// A pod that is deleted ends by nobody's fault.
 	w.Begin(plan.Gray, 50)
-	require.NoError(t, kube.CoreV1().Pods(s.ns).Delete(t.Context(), string(plan.Gray), metav1.DeleteOptions{}))
+	require.NoError(t, s.kube.CoreV1().Pods(s.ns).Delete(t.Context(), string(plan.Gray), metav1.DeleteOptions{}))
 	f, found = next(5 * time.Second)
 	assert.False(t, found, "%v", f)
 

@@ -10,40 +10,26 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/client-go/kubernetes"
 
-	"github.com/gray-upgrade/gray-upgrade/internal/clustertest"
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
 // TestAPodThatLeaksAndBurns is read by a real metrics-server: its leak is found before the kernel ends it.
 func TestAPodThatLeaksAndBurns(t *testing.T) {
-	cfg := clustertest.Config(t)
-	kube, err := kubernetes.NewForConfig(cfg)
-	require.NoError(t, err)
-	s := shop{t: t, kube: kube, ns: clustertest.Namespace(t, cfg)}
+	s := newShop(t)
 	s.start(plan.Gray, func(c *corev1.Container) {
 		c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("256Mi")}
 	})
 	s.start(plan.Production)
 
 	begun := time.Now()
-	w := New(Options{
-		Kube: kube, Target: plan.Target{Namespace: s.ns}, Limits: judge.Defaults(), Metrics: kube.CoreV1().RESTClient(),
-		Traffic: func(context.Context) (gray, production judge.Traffic, err error) {
+	w, findings, stop := s.watch(func(o *Options) {
+		o.Traffic = func(context.Context) (gray, production judge.Traffic, err error) {
 			served := judge.Traffic{Requests: 100 * time.Since(begun).Seconds()}
 			return served, served, nil
-		},
-		Selectors: func(context.Context) (gray, production labels.Selector, err error) {
-			return labels.SelectorFromSet(labels.Set{"side": "gray"}), labels.SelectorFromSet(labels.Set{"side": "production"}), nil
-		},
+		}
 	})
-	ctx, stop := context.WithCancel(t.Context())
-	findings := w.Watch(ctx)
-	require.Eventually(t, func() bool { return w.Sample().OnTrial.Pods == 1 && w.Sample().Reference.Pods == 1 },
-		2*time.Minute, 100*time.Millisecond)
 	s.fault(plan.Gray, `{"leakMBPerSecond":0.7,"cpuBurn":0.2}`)
 	w.Begin(plan.Gray, 50)
 	faulty := time.Now()
