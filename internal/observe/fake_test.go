@@ -392,7 +392,7 @@ type scene struct {
 	findings <-chan judge.Finding
 	stop     context.CancelFunc
 
-	mu       sync.Mutex
+	told     sync.Mutex            // guards what follows; the watch has a mu of its own
 	rate     map[plan.Side]float64 // requests a second
 	errShare map[plan.Side]float64
 	done     map[plan.Side]judge.Traffic
@@ -450,8 +450,8 @@ func (s *scene) end() {
 }
 
 func (s *scene) record(kind string, v any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.told.Lock()
+	defer s.told.Unlock()
 	s.records[kind] = append(s.records[kind], v)
 	text, err := json.Marshal(map[string]any{"t": time.Now(), "kind": kind, "v": v})
 	if err != nil {
@@ -462,14 +462,14 @@ func (s *scene) record(kind string, v any) {
 
 // written is the evidence until now.
 func (s *scene) written() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.told.Lock()
+	defer s.told.Unlock()
 	return s.evidence.String()
 }
 
 func (s *scene) recorded(kind string) []any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.told.Lock()
+	defer s.told.Unlock()
 	return append([]any(nil), s.records[kind]...)
 }
 
@@ -486,24 +486,24 @@ func (s *scene) count() {
 
 // flow sets the rates from now on.
 func (s *scene) flow(gray, production, grayErrors, productionErrors float64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.told.Lock()
+	defer s.told.Unlock()
 	s.count()
 	s.rate[plan.Gray], s.rate[plan.Production] = gray, production
 	s.errShare[plan.Gray], s.errShare[plan.Production] = grayErrors, productionErrors
 }
 
 func (s *scene) traffic(ctx context.Context) (gray, production judge.Traffic, err error) {
-	s.mu.Lock()
+	s.told.Lock()
 	trouble := s.trouble
-	s.mu.Unlock()
+	s.told.Unlock()
 	if trouble != nil {
 		if err := trouble(ctx); err != nil {
 			return gray, production, err
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.told.Lock()
+	defer s.told.Unlock()
 	s.count()
 	return s.done[plan.Gray], s.done[plan.Production], nil
 }

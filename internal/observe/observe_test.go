@@ -231,9 +231,9 @@ func TestABlindMonitorIsNeitherAPassNorTheImagesFault(t *testing.T) {
 				s.Begin(plan.Gray, 20)
 				s.flow(40, 160, 0, 0)
 				time.Sleep(10 * time.Second)
-				s.mu.Lock()
+				s.told.Lock()
 				s.trouble = trouble
-				s.mu.Unlock()
+				s.told.Unlock()
 				begun := time.Now()
 
 				s.api.again("cart-gray-1/app", `{"level":"ERROR","msg":"disk on fire"}`)
@@ -259,9 +259,9 @@ func TestABlindMonitorIsNeitherAPassNorTheImagesFault(t *testing.T) {
 
 func TestASlowGatewayIsNoTrouble(t *testing.T) {
 	story(t, nil, func(t *testing.T, s *scene) {
-		s.mu.Lock()
+		s.told.Lock()
 		s.trouble = func(ctx context.Context) error { pause(ctx, 3*time.Second); return ctx.Err() }
-		s.mu.Unlock()
+		s.told.Unlock()
 		s.Begin(plan.Gray, 20)
 		s.flow(40, 160, 0, 0)
 		_, found := s.next(time.Minute)
