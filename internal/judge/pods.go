@@ -31,22 +31,24 @@ func restarts(s Sample, l Limits) Check {
 		c.Infrastructure = true
 		c.Why += "; without those that do not run the upgraded image it is not above the limit"
 	}
-	if c.Verdict == Fail && byPod(s.Reference) >= byPod(s.OnTrial) {
+	if c.Verdict == Fail && s.Reference.endsByPod() > 0 && s.Reference.endsByPod() >= s.OnTrial.endsByPod() {
 		c.Infrastructure = true
 		c.Why += fmt.Sprintf("; %s had %d of %d pods, so the image is not blamed", s.Reference.Name, len(s.Reference.Restarts), s.Reference.Pods)
 	}
 	return c
 }
 
-// byPod is how many containers that run what is upgraded ended, by pod.
-func byPod(n Numbers) float64 {
-	ended := 0
+// endsByPod is how many containers that run what is upgraded ended, by pod. A pod whose container has just ended is
+// neither counted as serving nor as not ready.
+func (n Numbers) endsByPod() float64 {
+	ended, of := 0, map[string]bool{}
 	for _, r := range n.Restarts {
+		of[r.Pod] = true
 		if !r.Foreign {
 			ended++
 		}
 	}
-	return ratio(float64(ended), float64(n.Pods+len(n.NotReady)))
+	return ratio(float64(ended), float64(max(n.Pods+len(n.NotReady), len(of))))
 }
 
 // worstRestart is the one to name: an OOM kill before the others.

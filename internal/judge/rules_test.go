@@ -585,6 +585,25 @@ func TestASidecarThatEndsIsNotTheImagesFault(t *testing.T) {
 	}
 }
 
+// TestTheOnlyPodThatEndsIsTheImagesFault: when it is seen to end, it is neither ready nor lost.
+func TestTheOnlyPodThatEndsIsTheImagesFault(t *testing.T) {
+	killed := []Restart{{Pod: "g1", Container: "app", Reason: "OOMKilled", ExitCode: 137}}
+	for name, tc := range map[string]struct {
+		production []Restart
+		blamed     bool
+	}{
+		"production is well":            {nil, true},
+		"one of ten of production ends": {[]Restart{{Pod: "p1"}}, true},
+		"all of production end":         {slices.Repeat([]Restart{{Pod: "p1"}}, 10), false},
+	} {
+		s := healthy()
+		s.OnTrial.Pods, s.OnTrial.Restarts = 0, killed
+		s.Reference.Pods, s.Reference.Restarts = 10, tc.production
+		c := check(t, AtOnce(s, Defaults()), "restarts")
+		assert.Equal(t, tc.blamed, Blamed([]Check{c}), "%s: %s", name, c.Why)
+	}
+}
+
 func TestQuantileIsThatOfPrometheus(t *testing.T) {
 	tests := []struct {
 		name string

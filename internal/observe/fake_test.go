@@ -363,7 +363,7 @@ func podOf(side plan.Side, name string) *corev1.Pod {
 
 // ended is the pod after its container ended and before it runs again.
 func ended(p *corev1.Pod, id, reason string, code int32) *corev1.Pod {
-	p = p.DeepCopy()
+	p = unready(p, corev1.ConditionFalse, corev1.ConditionFalse)
 	c := &p.Status.ContainerStatuses[0]
 	c.RestartCount++
 	c.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ContainerID: id, Reason: reason, ExitCode: code}}
@@ -372,7 +372,7 @@ func ended(p *corev1.Pod, id, reason string, code int32) *corev1.Pod {
 
 // restarted is the pod after that, with its container running again.
 func restarted(p *corev1.Pod) *corev1.Pod {
-	p = p.DeepCopy()
+	p = unready(p, corev1.ConditionTrue, corev1.ConditionTrue)
 	c := &p.Status.ContainerStatuses[0]
 	c.LastTerminationState, c.State = c.State, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 	return p

@@ -390,6 +390,7 @@ func TestEndsBeforeTheWatchOrWithoutUsersAreNoNews(t *testing.T) {
 		s.api.send("MODIFIED", ended(podOf(plan.Gray, "cart-gray-2"), "b", "Error", 2))
 		_, found = s.next(time.Second)
 		assert.False(t, found, "no users on gray")
+		s.api.send("MODIFIED", restarted(ended(podOf(plan.Gray, "cart-gray-2"), "b", "Error", 2)))
 		s.Begin(plan.Gray, 5)
 		_, found = s.next(10 * time.Second)
 		assert.False(t, found, "before the window")
