@@ -5,7 +5,7 @@ SHELL       := /bin/sh
 BUILD       := $(CURDIR)/.build
 GO          ?= go
 FUZZTIME    ?= 20s
-PACKAGES    := ./... $(addprefix ./,$(wildcard testdata/app testdata/demo))
+PACKAGES    := ./... $(addprefix ./,$(wildcard testdata/app testdata/corpus testdata/demo))
 
 # The test that stops a replica of the gateway: no other may run beside it.
 ALONE       := ^TestAStoppedGatewayReplica$$
@@ -29,7 +29,7 @@ actionlint  := $(TOOLS)/$(notdir $(ACTIONLINT))/actionlint
 npm         := $(BUILD)/npm/node_modules/.bin
 npm_stamp   := $(BUILD)/npm/$(subst /,_,$(subst $() ,+,$(NPM_TOOLS)))
 
-.PHONY: help build test demo judge crash lint lint-go lint-ci golden fuzz cluster image
+.PHONY: help build test demo judge corpus crash lint lint-go lint-ci golden fuzz cluster image
 
 help: ## show this
 	@awk -F ': .*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,11 @@ demo: $(BUILD)/bin/cluster ## upgrade a real service under load, then throw a ba
 judge: ## recall and precision of the verdict, on 1,720 simulated upgrades; writes docs/verdict.md (two minutes)
 	JUDGE=full $(GO) test -count=1 -v -run "^(TestErrorsAreFoundInSeconds|TestGoodImagesAreSeldomBlamed)$$" ./internal/judge
 	JUDGE=full $(GO) test -count=1 -v -run "^TestCorpus$$" ./internal/observe
+	JUDGE=full $(GO) test -count=1 ./testdata/corpus
+
+corpus: $(BUILD)/bin/cluster ## record upgrades of ONLY=REGEXP kinds (all of them) on the cluster into testdata/corpus (a quarter of an hour)
+	$(GO) mod download
+	env -u KUBECONFIG $(BUILD)/bin/cluster run -- env GOPROXY=off $(GO) run ./testdata/corpus -only '$(ONLY)'
 
 crash: $(BUILD)/bin/cluster ## kill the tool at each of its writes, break the API server; POINTS=40: only so many kills in each scenario
 	$(GO) mod download

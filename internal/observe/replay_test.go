@@ -81,6 +81,27 @@ func TestReplayShowsWhatOtherLimitsWouldHaveDone(t *testing.T) {
 	})
 }
 
+// TestReplayOfAStepThatWaited ends it by what was found while it waited for evidence.
+func TestReplayOfAStepThatWaited(t *testing.T) {
+	story(t, nil, func(t *testing.T, s *scene) {
+		s.Begin(plan.Gray, 20)
+		s.flow(1, 4, 0, 0)
+		time.Sleep(10 * time.Second)
+		require.NotEmpty(t, judge.Missing(s.Verdict(), s.Limits))
+		s.flow(40, 160, 0.3, 0)
+		_, found := s.next(time.Minute)
+		require.True(t, found)
+		got, err := replay.Replay(strings.NewReader(s.written()), unchanged)
+		require.NoError(t, err)
+		assert.Empty(t, got.Differences)
+		require.Len(t, got.Windows, 1)
+		for _, end := range []replay.End{got.Windows[0].Then, got.Windows[0].Now} {
+			assert.True(t, end.AtOnce)
+			assert.Equal(t, judge.Fail, end.Verdict)
+		}
+	})
+}
+
 // TestReplaySeesThatEvidenceWasChanged, in the numbers and in the verdicts.
 func TestReplaySeesThatEvidenceWasChanged(t *testing.T) {
 	story(t, nil, func(t *testing.T, s *scene) {

@@ -37,6 +37,9 @@ type End struct {
 	Deciding []judge.Check // those that made the verdict
 }
 
+// goesOn says that the window was not over: what has too little evidence waits.
+func (e End) goesOn() bool { return e.Open || e.Verdict == judge.Inconclusive }
+
 // Result is what a replay found.
 type Result struct {
 	Limits      judge.Limits // it was replayed with
@@ -200,7 +203,7 @@ func (p *player) window(s judge.Sample) *Window {
 func (p *player) sample(s judge.Sample) []judge.Check {
 	s = p.weigh(s)
 	bad := judge.AtOnce(s, p.result.Limits)
-	if w := p.window(s); w.Now.Open && len(bad) > 0 {
+	if w := p.window(s); w.Now.goesOn() && len(bad) > 0 {
 		w.Now = End{At: s.To, AtOnce: true, Verdict: judge.Fail, Deciding: bad}
 	}
 	return bad
@@ -210,13 +213,13 @@ func (p *player) sample(s judge.Sample) []judge.Check {
 func (p *player) finding(f judge.Found) {
 	bad := p.sample(f.Sample)
 	w := p.window(f.Sample)
-	if w.Then.Open {
+	if w.Then.goesOn() {
 		w.Then = End{At: f.At, AtOnce: true, Verdict: judge.Fail, Deciding: f.Checks}
 	}
 	for _, c := range f.Checks {
 		switch {
 		case !judge.Rule(c.Name):
-			if w.Now.Open {
+			if w.Now.goesOn() {
 				w.Now = End{At: f.At, AtOnce: true, Verdict: judge.Fail, Deciding: []judge.Check{c}}
 			}
 		case !slices.ContainsFunc(bad, func(b judge.Check) bool { return b.Name == c.Name }):

@@ -26,6 +26,10 @@ type Faults struct {
 	NeverReady      bool    `json:"neverReady,omitempty"`      // /healthz fails, whatever faultsAfter says
 	ReadyFail       bool    `json:"readyFail,omitempty"`       // /healthz fails while the faults are active
 	NewErrorLog     bool    `json:"newErrorLog,omitempty"`     // one request in ten writes an ERROR line that is otherwise never written
+	StackTrace      bool    `json:"stackTrace,omitempty"`      // one request in ten writes the stack of a panic that is recovered
+	LogLines        int     `json:"logLines,omitempty"`        // lines at level WARN that each request writes
+	OtherWords      bool    `json:"otherWords,omitempty"`      // no fault: each request writes a line at level INFO, in words of its own for each mode
+	WrongAnswers    bool    `json:"wrongAnswers,omitempty"`    // every answer is 200 and says nothing
 
 	OnlyPath    string `json:"onlyPath,omitempty"`    // requests of this path and below; "/" is the path "/" alone
 	OnlyVersion string `json:"onlyVersion,omitempty"` // in this version only

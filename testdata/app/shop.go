@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ type shop struct {
 	client *http.Client
 	number atomic.Uint64 // of requests, for the shares
 	exit   func(code int)
+	stderr io.Writer
 }
 
 // answer is a status and what the body says besides the version.
@@ -42,7 +44,7 @@ func newShop(s settings, log *slog.Logger) (*shop, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 100
 	return &shop{
-		settings: s, log: log, faults: box, stats: newStats(), exit: os.Exit,
+		settings: s, log: log, faults: box, stats: newStats(), exit: os.Exit, stderr: os.Stderr,
 		client: &http.Client{Transport: transport, Timeout: 2 * time.Second},
 	}, nil
 }
@@ -81,10 +83,10 @@ func (s *shop) serve(r *http.Request, account string, now time.Time) answer {
 	if f.slow(s.seed, n) {
 		time.Sleep(time.Duration(f.SlowMs) * time.Millisecond)
 	}
-	if f.NewErrorLog && n%10 == 0 {
-		s.log.Error("inventory cache out of step", "sku", 1000+n%97, "behind", n*7%311)
-	}
+	s.writeLines(f, n)
 	switch {
+	case f.WrongAnswers:
+		return answer{http.StatusOK, map[string]any{}}
 	case f.FailAccounts && account != "":
 		return answer{http.StatusForbidden, map[string]any{"account": account, "ok": false}}
 	case f.errs(s.seed, n):
@@ -92,6 +94,25 @@ func (s *shop) serve(r *http.Request, account string, now time.Time) answer {
 		return answer{http.StatusInternalServerError, map[string]any{"ok": false, "error": "payment backend refused"}}
 	}
 	return s.page(r, account)
+}
+
+// writeLines writes what the faults make request n write.
+func (s *shop) writeLines(f Faults, n uint64) {
+	if f.NewErrorLog && n%10 == 0 {
+		s.log.Error("inventory cache out of step", "sku", 1000+n%97, "behind", n*7%311)
+	}
+	if f.StackTrace && n%10 == 0 {
+		_, _ = fmt.Fprintf(s.stderr, "panic: runtime error: index out of range [%d] with length %d\n\n%s", n%7+3, n%3, debug.Stack())
+	}
+	for i := range f.LogLines {
+		s.log.Warn("cart is recomputed", "order", n, "round", i)
+	}
+	switch {
+	case f.OtherWords && s.mode == "gray":
+		s.log.Info("order taken, no error, nothing failed", "order", n)
+	case f.OtherWords:
+		s.log.Info("taken", "order", n)
+	}
 }
 
 // page is what the role answers when nothing goes wrong.

@@ -143,6 +143,31 @@ func TestNewErrorLogSparesTheAnswer(t *testing.T) {
 	require.Equal(t, 2, strings.Count(lines.String(), "inventory cache out of step"))
 }
 
+func TestLinesOfFaults(t *testing.T) {
+	for _, mode := range []string{"production", "gray"} {
+		shop, lines := open(t, settings{mode: mode, faults: `{"stackTrace":true,"logLines":3,"otherWords":true}`})
+		var stderr strings.Builder
+		shop.stderr = &stderr
+		for range 20 {
+			resp, _ := ask(t, shop, httptest.NewRequest("GET", "/", nil))
+			require.Equal(t, 200, resp.StatusCode)
+		}
+		require.Equal(t, 2, strings.Count(stderr.String(), "panic: runtime error: index out of range"))
+		require.Contains(t, stderr.String(), "goroutine ")
+		require.Equal(t, 60, strings.Count(lines.String(), `"level":"WARN"`))
+		require.Equal(t, mode == "gray", strings.Contains(lines.String(), `"level":"INFO","msg":"order taken, no error, nothing failed"`))
+	}
+}
+
+func TestWrongAnswers(t *testing.T) {
+	shop, _ := open(t, settings{faults: `{"wrongAnswers":true}`})
+	r := httptest.NewRequest("GET", "/account", nil)
+	r.Header.Set("X-Test-Account", "anna")
+	resp, body := ask(t, shop, r)
+	require.Equal(t, 200, resp.StatusCode)
+	require.NotContains(t, body, "account")
+}
+
 func TestSlow(t *testing.T) {
 	shop, _ := open(t, settings{faults: `{"slowMs":30}`})
 	start := time.Now()
