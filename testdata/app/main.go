@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -62,7 +63,7 @@ func readSettings(args []string, env func(string) (string, bool)) (settings, err
 	f.DurationVar(&s.work, "work", 2*time.Millisecond, "time an answer takes")
 	f.DurationVar(&s.lameDuck, "lame-duck", 0, "keep serving this long after SIGTERM")
 	f.DurationVar(&s.jobs, "jobs-every", 10*time.Second, "pause between background jobs in production mode")
-	f.Uint64Var(&s.seed, "seed", 1, "seed of the shares of faults")
+	f.Uint64Var(&s.seed, "seed", 0, "seed of the shares of faults; 0: one of its own, so that the pods of a service do not fail in step")
 	if err := f.Parse(args); err != nil {
 		return s, err
 	}
@@ -112,6 +113,9 @@ func run(s settings) error {
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil)).With("role", s.role)
 	if s.role == "test" {
 		return test(s.testURL, log)
+	}
+	if s.seed == 0 {
+		s.seed = rand.Uint64()
 	}
 	shop, err := newShop(s, log)
 	if err != nil {
