@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -169,4 +170,17 @@ func TestTheExampleByHandIsUnderstood(t *testing.T) {
 		assert.Contains(t, out.String(), `context "gray-upgrade": `, line)
 	}
 	assert.Equal(t, 4, ran)
+}
+
+// TestTheExampleOfReplay runs it as it stands.
+func TestTheExampleOfReplay(t *testing.T) {
+	shared, err := filepath.Abs("../../testdata")
+	require.NoError(t, err)
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.Symlink(shared, "testdata"))
+	out, err := exec.CommandContext(t.Context(), "sh", "-eu", "testdata/examples/replay.sh").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	then, other, _ := strings.Cut(string(out), "The same limits lead to the same verdicts.")
+	assert.Regexp(t, `gray +20 .* fail at once [0-9:.]+ p99 +fail at once [0-9:.]+ p99`, then)
+	assert.Regexp(t, `gray +20 .* fail at once [0-9:.]+ p99 +not judged`, other)
 }

@@ -25,8 +25,12 @@ func restarts(s Sample, l Limits) Check {
 	}
 	first := worstRestart(all)
 	c.Where = "Pod " + first.Pod
-	c.Why = fmt.Sprintf("%d containers of %s ended (limit %d): %s of pod %s: %s, exit code %d",
-		len(all), s.OnTrial.Name, l.Restarts, first.Container, first.Pod, first.cause(), first.ExitCode)
+	containers := "containers"
+	if len(all) == 1 {
+		containers = "container"
+	}
+	c.Why = fmt.Sprintf("%d %s of %s ended (limit %d): %s of pod %s: %s, exit code %d",
+		len(all), containers, s.OnTrial.Name, l.Restarts, first.Container, first.Pod, first.cause(), first.ExitCode)
 	if c = c.decide(float64(len(all)), float64(l.Restarts)); c.Verdict == Fail && len(own) <= l.Restarts {
 		c.Infrastructure = true
 		c.Why += "; without those that do not run the upgraded image it is not above the limit"

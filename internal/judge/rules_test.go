@@ -569,9 +569,9 @@ func TestASidecarThatEndsIsNotTheImagesFault(t *testing.T) {
 		infra    bool
 		why      string
 	}{
-		"its own":                  {[]Restart{own}, 0, Fail, false, "1 containers of gray ended (limit 0): app of pod g1"},
+		"its own":                  {[]Restart{own}, 0, Fail, false, "1 container of gray ended (limit 0): app of pod g1"},
 		"a sidecar's":              {[]Restart{proxy}, 0, Fail, true, "proxy of pod g2: killed because it was out of memory (OOMKilled), exit code 137; without those"},
-		"both":                     {[]Restart{proxy, own}, 0, Fail, false, "1 containers of gray ended (limit 0): app of pod g1"},
+		"both":                     {[]Restart{proxy, own}, 0, Fail, false, "1 container of gray ended (limit 0): app of pod g1"},
 		"both, and one is allowed": {[]Restart{own, proxy}, 1, Fail, true, "2 containers of gray ended (limit 1)"},
 		"as many as allowed":       {[]Restart{own, proxy}, 2, Pass, false, "2 containers of gray ended (limit 2)"},
 	} {
