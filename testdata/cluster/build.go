@@ -65,6 +65,13 @@ var binaries = []binary{
 		command: []string{"sh", "testdata/cluster/prometheus.sh"},
 	},
 	{
+		name: "loki", dir: "testdata/loki", source: "testdata/loki/go.mod",
+		recipe:  []string{"testdata/loki"},
+		command: []string{"go", "build", "-trimpath", "-ldflags", "-s -w", "github.com/grafana/loki/v3/cmd/loki", "-o"},
+		env:     []string{"CGO_ENABLED=0"},
+		first:   "9 CPU minutes",
+	},
+	{
 		name: "kube", dir: "testdata/cluster", source: "testdata/cluster/kube/*.go",
 		recipe: []string{"testdata/cluster/kube", "testdata/cluster/go.mod", "testdata/cluster/go.sum"},
 		command: []string{"go", "build", "-trimpath",
