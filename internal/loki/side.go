@@ -1,8 +1,10 @@
 package loki
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -56,6 +58,8 @@ func (s *Side) History(ctx context.Context, take Take) error {
 		if err != nil {
 			return err
 		}
+		slices.Reverse(p.lines) // of one time, Loki gives the last line first
+		slices.SortStableFunc(p.lines, func(a, b line) int { return cmp.Compare(a.at, b.at) })
 		for _, l := range p.lines {
 			s.note(l)
 			take(p.written(l), l.pod, l.container, l.text)
