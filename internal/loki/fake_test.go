@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -17,21 +18,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fake answers query_range as it is documented: start is in, end is not and by default now, the limit is over all streams, and
-// of lines with the same labels, time and text one is kept. It is an http.Handler, and a RoundTripper that needs no network.
+// fake answers query_range as a real Loki does (TestTheFakeAnswersAsARealLoki): start is in, end is not and by default now, the
+// limit is over all streams, and of lines with the same labels, time and text one is kept. It can also be slow, fail and have
+// another clock. It is an http.Handler, and a RoundTripper that needs no network.
 type fake struct {
 	mu      sync.Mutex
 	entries []entry
 	clock   time.Duration // ahead of ours
-	least   int           // the most lines that may be asked for; 0: 5000
+	most    int           // lines that may be asked for; 0: 5000
 	trouble http.HandlerFunc
 	asked   []*http.Request
 }
 
 type entry struct {
-	at     int64
-	labels map[string]string
-	text   string
+	at       int64
+	labels   map[string]string
+	text     string
+	metadata map[string]string // what Loki calls structured metadata
 }
 
 func newFake() *fake { return &fake{} }
@@ -40,11 +43,17 @@ func (f *fake) side() *Side { return newServer(Options{URL: "http://loki"}, f).S
 
 // write adds a line that was written so long ago.
 func (f *fake) write(ago time.Duration, labels map[string]string, text string) {
+	f.put(entry{at: time.Now().Add(f.clock - ago).UnixNano(), labels: labels, text: text})
+}
+
+// put adds a line. Loki's answer has its metadata among its labels.
+func (f *fake) put(e entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	e := entry{time.Now().Add(f.clock - ago).UnixNano(), labels, text}
+	e.labels = maps.Clone(e.labels)
+	maps.Copy(e.labels, e.metadata)
 	same := func(o entry) bool {
-		return o.at == e.at && o.text == e.text && fmt.Sprint(o.labels) == fmt.Sprint(e.labels)
+		return o.at == e.at && o.text == e.text && maps.Equal(o.labels, e.labels)
 	}
 	if !slices.ContainsFunc(f.entries[max(0, len(f.entries)-10):], same) {
 		f.entries = append(f.entries, e)
@@ -86,12 +95,13 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := time.Now().Add(f.clock)
 	w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
 	start, end, limit, err := bounds(r, now)
+	most := cmp.Or(f.most, mostLines)
 	switch {
-	case err != nil || start >= end:
-		http.Error(w, "end timestamp must not be before or equal to start time", http.StatusBadRequest)
+	case err != nil || start > end:
+		refuse(w, "end timestamp must not be before or equal to start time")
 		return
-	case limit > cmp.Or(f.least, 5000):
-		http.Error(w, fmt.Sprintf("max entries limit per query exceeded, limit > max_entries_limit_per_query (%d > %d)", limit, f.least), http.StatusBadRequest)
+	case limit > most:
+		refuse(w, fmt.Sprintf("max entries limit per query exceeded, limit > max_entries_limit_per_query (%d > %d)", limit, most))
 		return
 	}
 	found := slices.DeleteFunc(slices.Clone(f.entries), func(e entry) bool { return e.at < start || e.at >= end })
@@ -100,6 +110,11 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		slices.Reverse(found)
 	}
 	_, _ = w.Write(encoded(found[:min(limit, len(found))]))
+}
+
+func refuse(w http.ResponseWriter, words string) {
+	w.WriteHeader(http.StatusBadRequest)
+	fmt.Fprint(w, words)
 }
 
 func bounds(r *http.Request, now time.Time) (start, end int64, limit int, err error) {

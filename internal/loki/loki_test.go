@@ -59,7 +59,7 @@ func TestMeaning(t *testing.T) {
 		"no pod":                   {200, streamOf(`"app":"cart","job":"x"`, entry), "", "it finds lines without a label pod or k8s_pod_name; theirs are app, job", ""},
 		"matrix":                   {200, result("matrix", `[{"metric":{},"values":[[1,"1"]]}]`), "", "it finds a matrix and must find lines", ""},
 		"vector":                   {200, result("vector", `[{"metric":{},"value":[1,"1"]}]`), "", "it finds a vector and must find lines", ""},
-		"cannot be parsed":         {400, "parse error at line 1, col 5: syntax error: unexpected IDENTIFIER\n", "", "Loki says: parse error at line 1, col 5: syntax error: unexpected IDENTIFIER", ""},
+		"cannot be parsed":         {400, "parse error at line 1, col 24: literal not terminated\n", "", "Loki says: parse error at line 1, col 24: literal not terminated", ""},
 		"over a limit":             {400, "max entries limit per query exceeded", "", "Loki says: max entries limit", ""},
 		"no tenant":                {401, "no org id\n", "", "", "401 Unauthorized: no org id"},
 		"no right":                 {403, "", "", "", "403 Forbidden"},

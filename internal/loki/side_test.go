@@ -201,7 +201,7 @@ func TestAPageThatFailsIsAskedForInHalf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, h := newFake(), &heard{}
 		s := f.side()
-		f.least = 600
+		f.most = 600
 		for i := range 1500 {
 			f.write(time.Second, of("cart-1"), numbered(i))
 			time.Sleep(time.Millisecond)
