@@ -20,8 +20,8 @@ const (
 	pageLines  = 1000
 	leastLines = 100
 	moreLines  = 100 // that a page grows by after a good one
-	// mostLines is what Loki allows where nobody raised max_entries_limit_per_query. It takes lines of one very time that
-	// are more than a page to need it.
+	// mostLines is what Loki allows where nobody raised max_entries_limit_per_query. A page grows to it while there is more: what
+	// a page costs Loki is mostly the same (3.7.8, 300,000 lines of 20 streams: 6,000 a second in pages of 1000, 23,000 in these).
 	mostLines = 5000
 	// maxSeen is how many lines may be known at once, 16 bytes and their room in the map each.
 	maxSeen = 500_000
@@ -39,6 +39,7 @@ type Side struct {
 	server *Server
 	query  string
 	size   int   // of the next page, lines
+	most   int   // that size grows to
 	from   int64 // where a walk goes on, ns; 0: none is under way
 	newest int64 // ns of the newest line; 0: there was none
 	seen   map[uint64]int64
@@ -46,7 +47,7 @@ type Side struct {
 
 // Side returns what a query finds: LogQL without placeholders.
 func (s *Server) Side(query string) *Side {
-	return &Side{server: s, query: query, size: pageLines, seen: map[uint64]int64{}}
+	return &Side{server: s, query: query, size: pageLines, most: mostLines, seen: map[uint64]int64{}}
 }
 
 // History hands over what was written in the ten minutes before, the newest 40,000 lines of it: newer pages first, each with
@@ -110,16 +111,23 @@ func (s *Side) Next(ctx context.Context, take Take) (more bool, err error) {
 	return true, nil
 }
 
-// page asks for a page of as many lines as went well of late. full says that there may be others.
+// page asks for a page of as many lines as went well of late, and for more after a full one, unless that failed once. full says
+// that there may be others.
 func (s *Side) page(ctx context.Context, q question) (p page, full bool, err error) {
 	q.limit = s.size
 	p, err = s.server.ask(ctx, q)
-	if err != nil {
+	switch full = err == nil && len(p.lines) >= q.limit; {
+	case err != nil:
+		if s.size > pageLines {
+			s.most = pageLines
+		}
 		s.size = max(leastLines, min(s.size, pageLines)/2)
-		return p, false, err
+	case full && s.size >= pageLines:
+		s.size = min(s.most, 2*s.size)
+	default:
+		s.size = min(pageLines, s.size+moreLines)
 	}
-	s.size = min(pageLines, s.size+moreLines)
-	return p, len(p.lines) >= q.limit, nil
+	return p, full, err
 }
 
 // written is when a line was written, by our own clock.

@@ -178,7 +178,7 @@ func TestHistoryIsBoundedByLines(t *testing.T) {
 		require.NoError(t, f.side().History(t.Context(), h.take))
 		assert.True(t, slices.Contains(h.texts, numbered(historyLines+4999)))
 		assert.False(t, slices.Contains(h.texts, numbered(0)))
-		assert.InDelta(t, historyLines, len(h.texts), pageLines)
+		assert.InDelta(t, historyLines, len(h.texts), mostLines)
 	})
 }
 
@@ -193,6 +193,30 @@ func TestAgeIsByTheServersClock(t *testing.T) {
 			require.Len(t, h.ages, 1)
 			assert.GreaterOrEqual(t, h.ages[0], 3*time.Second)
 			assert.LessOrEqual(t, h.ages[0], 4*time.Second)
+		})
+	}
+}
+
+// TestAPageGrowsWhileThereIsMore, and never again where that failed once: another limit is not known until it is met.
+func TestAPageGrowsWhileThereIsMore(t *testing.T) {
+	for most, questions := range map[int]int{0: 10, 3000: 36} {
+		synctest.Test(t, func(t *testing.T) {
+			f, h := newFake(), &heard{}
+			s, failed := f.side(), 0
+			f.most = most
+			for i := range 32_000 {
+				f.write(time.Second, of("cart-1"), numbered(i))
+				time.Sleep(time.Microsecond)
+			}
+			time.Sleep(time.Second)
+			for more, err := true, error(nil); more || err != nil; {
+				if more, err = s.Next(t.Context(), h.take); err != nil {
+					failed++
+				}
+			}
+			h.once(t, 32_000)
+			assert.LessOrEqual(t, f.questions(), questions)
+			assert.Equal(t, most > 0, failed == 1)
 		})
 	}
 }
