@@ -151,6 +151,7 @@ func lateLines(t *testing.T, url string, server *Server) {
 	}
 	h.walk(t, s)
 	assert.Equal(t, []string{"first", "late", "late"}, h.texts)
+	assert.GreaterOrEqual(t, h.ages[0], time.Second, "by Loki's clock no line is younger than it is")
 }
 
 // oneTime is a stack whose lines have the same time. Where a stream has more than twelve lines in an answer, Loki 3.7 may mix them:
