@@ -5,6 +5,9 @@ SHELL       := /bin/sh
 BUILD       := $(CURDIR)/.build
 GO          ?= go
 FUZZTIME    ?= 20s
+BASE        ?= HEAD~1
+COUNT       ?= 6
+BENCHTIME   ?= 1s
 PACKAGES    := ./... $(addprefix ./,$(wildcard testdata/app testdata/corpus testdata/demo))
 
 # The test that stops a replica of the gateway: no other may run beside it.
@@ -19,17 +22,19 @@ PLAIN       := CGO_ENABLED=0 GOFLAGS="$(strip $(shell $(GO) env GOFLAGS) -trimpa
 # The race detector needs a C compiler.
 RACE        := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 
-# Tools for make lint. The version stands in the path, so that a new one is a new file.
+# Tools of make lint and make bench. The version stands in the path, so that a new one is a new file.
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 NPM_TOOLS   := @action-validator/cli@0.6.0 @action-validator/core@0.6.0 @ibm/tekton-lint@1.1.0
 TOOLS       := $(BUILD)/tools
 golangci    := $(TOOLS)/$(notdir $(GOLANGCI))/golangci-lint
 actionlint  := $(TOOLS)/$(notdir $(ACTIONLINT))/actionlint
+benchstat   := $(TOOLS)/$(notdir $(BENCHSTAT))/benchstat
 npm         := $(BUILD)/npm/node_modules/.bin
 npm_stamp   := $(BUILD)/npm/$(subst /,_,$(subst $() ,+,$(NPM_TOOLS)))
 
-.PHONY: help build test demo judge corpus crash lint lint-go lint-ci golden fuzz cluster image
+.PHONY: help build test demo judge corpus bench crash lint lint-go lint-ci golden fuzz cluster image
 
 help: ## show this
 	@awk -F ': .*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +64,21 @@ judge: ## recall and precision of the verdict, on 1,720 simulated upgrades; writ
 corpus: $(BUILD)/bin/cluster ## record upgrades of ONLY=REGEXP kinds (all of them) on the cluster into testdata/corpus (a quarter of an hour)
 	$(GO) mod download
 	env -u KUBECONFIG $(BUILD)/bin/cluster run -- env GOPROXY=off $(GO) run ./testdata/corpus -only '$(ONLY)'
+
+# Both sides by turns, so that what else the machine does slows both alike; on one core.
+bench: $(benchstat) ## speed of what is read, this tree against BASE (HEAD~1): COUNT (6) runs of BENCHTIME (1s) each
+	rm -rf $(BUILD)/bench && git worktree prune && git worktree add --quiet --detach $(BUILD)/bench/base $(BASE)
+	ln -s $(CURDIR) $(BUILD)/bench/tree
+	@set -e; cd $(BUILD)/bench; touch base.txt tree.txt; \
+	for dir in $$(cd tree && grep -rl --include='*_test.go' '^func Benchmark' cmd internal | xargs -n 1 dirname | sort -u); do \
+		for side in base tree; do \
+			test ! -d $$side/$$dir || (cd $$side/$$dir && $(PLAIN) $(GO) test -c -o $(BUILD)/bench/$$side.test .); done; \
+		for turn in $$(seq $(COUNT)); do for side in base tree; do \
+			test ! -x $$side.test || (cd $$side/$$dir && $(BUILD)/bench/$$side.test \
+				-test.run '^$$' -test.bench . -test.benchtime $(BENCHTIME) -test.cpu 1) >>$$side.txt; done; done; \
+		rm -f base.test tree.test; done
+	rm $(BUILD)/bench/tree && git worktree remove --force $(BUILD)/bench/base
+	$(benchstat) base=$(BUILD)/bench/base.txt tree=$(BUILD)/bench/tree.txt
 
 crash: $(BUILD)/bin/cluster ## kill the tool at each of its writes, break the API server; POINTS=40: only so many kills in each scenario
 	$(GO) mod download
@@ -103,6 +123,9 @@ $(golangci):
 
 $(actionlint):
 	GOBIN=$(@D) $(GO) install $(ACTIONLINT)
+
+$(benchstat):
+	GOBIN=$(@D) $(GO) install $(BENCHSTAT)
 
 $(npm_stamp):
 	@command -v npm >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \

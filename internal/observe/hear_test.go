@@ -1,31 +1,55 @@
 package observe
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
+	"github.com/gray-upgrade/gray-upgrade/internal/config"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
-// infos is a chunk of lines that are not at error level, as the kubelet sends them.
-func infos() []byte {
-	var b []byte
-	for at := time.Unix(1767323045, 0).UTC(); len(b) < chunkSize-400; at = at.Add(1234567) {
-		b = fmt.Appendf(b, "%s {\"time\":\"2026-01-02T03:04:05Z\",\"level\":\"INFO\",\"msg\":\"request served\",\"path\":\"/cart/17\",\"status\":200}\n", at.Format(time.RFC3339Nano))
-		b = fmt.Appendf(b, "%s 2026-01-02 03:04:05,678 INFO [http-nio-8080-exec-3] com.shop.Cart - stored cart 17 with 3 items\n", at.Format(time.RFC3339Nano))
-	}
-	return b
+// usual is what services write that are well, some of it at error level or none.
+func usual(t testing.TB, wanted func(isError bool) bool) []string {
+	t.Helper()
+	text, err := os.ReadFile("../drain/testdata/usual.log")
+	require.NoError(t, err)
+	return slices.DeleteFunc(strings.Split(strings.TrimSpace(string(text)), "\n"), func(line string) bool {
+		isError := strings.Contains(strings.ToLower(line), "error") || strings.Contains(line, `"level":50`)
+		return !wanted(isError)
+	})
 }
 
-func newTailOfProduction() *tail {
-	return New(Options{}).newTail(stream{side: plan.Production, uid: "uid", pod: "cart-1", name: "app"})
+// sent are lines over and over, each with its time, as the kubelet sends them: so many bytes, or a line less.
+func sent(lines []string, size int) (log []byte) {
+	for i := 0; ; i++ {
+		at := time.Unix(1767323045, 0).UTC().Add(time.Duration(i) * 1234567)
+		line := fmt.Sprintf("%s %s\n", at.Format(time.RFC3339Nano), lines[i%len(lines)])
+		if len(log)+len(line) > size {
+			return log
+		}
+		log = append(log, line...)
+	}
+}
+
+// newTailOf reads the log of a pod while users are on both sides.
+func newTailOf(side plan.Side, o Options) *tail {
+	w := New(o)
+	w.window = newWindow(1, plan.Gray, 20)
+	w.of(side).pods["uid"] = &pod{served: true}
+	return w.newTail(stream{side: side, uid: "uid", pod: "cart-1", name: "app"})
 }
 
 func TestTakingLinesThatAreNoErrorsAllocatesNothing(t *testing.T) {
-	one, lines := newTailOfProduction(), infos()
+	one := newTailOf(plan.Gray, Options{})
+	lines := sent(usual(t, func(isError bool) bool { return !isError }), chunkSize)
 	assert.Zero(t, testing.AllocsPerRun(10, func() {
 		one.at = position{}
 		one.take(chunk{lines, 0})
@@ -33,14 +57,25 @@ func TestTakingLinesThatAreNoErrorsAllocatesNothing(t *testing.T) {
 	}))
 }
 
-// BenchmarkTake is all that is done to a log behind the connection.
-func BenchmarkTake(b *testing.B) {
-	one, lines := newTailOfProduction(), infos()
-	b.SetBytes(int64(len(lines)))
+// BenchmarkUsualLog is all that is done to a log behind the connection while both sides have users; one line in fifty is at
+// error level.
+func BenchmarkUsualLog(b *testing.B) {
+	benchmarkLog(b, usual(b, func(bool) bool { return true }))
+}
+
+// BenchmarkLogOfErrors is the same for nothing but errors.
+func BenchmarkLogOfErrors(b *testing.B) {
+	benchmarkLog(b, usual(b, func(isError bool) bool { return isError }))
+}
+
+func benchmarkLog(b *testing.B, lines []string) {
+	b.Helper()
+	one := newTailOf(plan.Gray, Options{Hide: config.Hider([]string{"token-of-the-first-user", "session-of-the-second"}).Replace})
+	log := sent(lines, 1<<20)
+	b.SetBytes(int64(len(log)))
 	b.ReportAllocs()
 	for b.Loop() {
 		one.at = position{}
-		one.take(chunk{lines, 0})
-		<-one.free
+		require.NoError(b, readChunks(bytes.NewReader(log), one.buffer, one.take))
 	}
 }
