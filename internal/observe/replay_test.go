@@ -109,6 +109,7 @@ func TestReplaySeesThatEvidenceWasChanged(t *testing.T) {
 		text := s.written()
 		for name, changed := range map[string]string{
 			"a block is missing":   cutLine(text, `"window":2,"share":20,`),
+			"other new lines":      strings.Replace(text, `"newLogs":1}`, `"newLogs":2}`, 1),
 			"a failure was a pass": strings.Replace(text, `"name":"requests","verdict":"pass"`, `"name":"requests","verdict":"fail"`, 1),
 		} {
 			got, err := replay.Replay(strings.NewReader(changed), unchanged)

@@ -170,6 +170,7 @@ func (p *player) weigh(s judge.Sample) judge.Sample {
 	p.sequence.Weigh(&s)
 	p.compare("evidence of errors", then.Errors, s.Evidence.Errors)
 	p.compare("evidence of slow answers", then.Slow, s.Evidence.Slow)
+	p.compare("evidence of new log templates", then.NewLogs, s.Evidence.NewLogs)
 	for i, l := range logs {
 		p.compare("evidence of a new log line", l.Evidence, s.OnTrial.Logs[i].Evidence)
 	}
