@@ -88,6 +88,20 @@ func (w *Watch) shareOnTrial() int {
 	return judge.ShareOnTrial(string(w.window.onTrial), w.window.weight)
 }
 
+// turnsUp counts, for the next block, a template that neither side wrote before, and says whether it is one.
+func (w *Watch) turnsUp(side plan.Side, group int) bool {
+	own := w.of(side).known.entries[group]
+	if !w.concurrent() || own == nil || own.Count > 1 || w.of(other(side)).known.entries[group] != nil {
+		return false
+	}
+	if side == w.window.onTrial {
+		w.novel[0]++
+	} else {
+		w.novel[1]++
+	}
+	return true
+}
+
 // wrote counts an event of an error template for the next block. What the reference is known to write is no news; what it
 // writes counts only against what the side on trial wrote first.
 func (w *Watch) wrote(side plan.Side, group int) {
@@ -96,13 +110,6 @@ func (w *Watch) wrote(side plan.Side, group int) {
 	}
 	template := w.miner.Name(group)
 	onTrial, l := side == w.window.onTrial, w.lines[template]
-	if first := w.of(side).known.entries[group]; first != nil && first.Count == 1 && w.of(other(side)).known.entries[group] == nil {
-		if onTrial {
-			w.novel[0]++
-		} else {
-			w.novel[1]++
-		}
-	}
 	switch {
 	case onTrial && w.of(other(side)).known.entries[group] != nil:
 	case onTrial && l != nil:

@@ -104,6 +104,7 @@ func (t *tail) hear(e *drain.Event) {
 	if onTrial && e.Amends {
 		t.takeBack(before)
 	}
+	t.first = e.Amends && t.first || t.turnsUp(t.key.side, t.counted) // one event is one, whatever it turns out to be
 	t.wrote(t.key.side, t.counted)
 	if onTrial {
 		t.window.logs.add(t.counted, e.Line, t.key.pod, now)

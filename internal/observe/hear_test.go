@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
@@ -55,6 +56,31 @@ func TestTakingLinesThatAreNoErrorsAllocatesNothing(t *testing.T) {
 		one.take(chunk{lines, 0})
 		<-one.free
 	}))
+}
+
+// TestAStackTraceIsOneTemplateThatTurnsUp, though its first line has a template of its own until the next one is read.
+func TestAStackTraceIsOneTemplateThatTurnsUp(t *testing.T) {
+	for side, want := range map[plan.Side][2]int{plan.Gray: {2, 0}, plan.Production: {0, 2}} {
+		for _, weighed := range []bool{false, true} {
+			var got [2]int
+			one := newTailOf(side, Options{Record: func(_ string, v any) {
+				b := v.(judge.LogBlock)
+				got[0] += b.OnTrial
+				got[1] += b.Reference
+			}})
+			now := time.Now()
+			one.look([]byte("ERROR cannot pay"), &tally{})
+			if weighed {
+				one.addLogBlock(now)
+			}
+			one.look([]byte("TypeError: x is not a function"), &tally{})
+			one.addLogBlock(now.Add(logBlock))
+			one.look([]byte("ERROR cannot pay"), &tally{}) // is known
+			one.look([]byte("RangeError: 7"), &tally{})    // is not
+			one.addLogBlock(now.Add(2 * logBlock))
+			assert.Equal(t, want, got, "%s, a block between the lines: %t", side, weighed)
+		}
+	}
 }
 
 // BenchmarkUsualLog is all that is done to a log behind the connection while both sides have users; one line in fifty is at

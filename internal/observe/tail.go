@@ -33,6 +33,7 @@ type tail struct {
 	free    chan []byte // buffers to use again
 	history bool        // what is read now was written before the watch
 	counted int         // group of the last event; 0: it was not counted
+	first   bool        // it was counted as one that turned up
 	written time.Time   // when the line was that is looked at; zero: now
 }
 
