@@ -3,7 +3,6 @@ package loki
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/monitor"
 )
 
 // QueryError says that a query is to blame, and not who answers it: as it stands it will never have lines of pods as its
@@ -67,14 +68,14 @@ type stream struct {
 func meaning(text []byte) ([]line, error) {
 	var a answer
 	if err := json.Unmarshal(text, &a); err != nil || a.Data.ResultType == "" {
-		return nil, errors.New("the answer is not what Loki gives: " + cut(string(text)))
+		return nil, errors.New("the answer is not what Loki gives: " + monitor.Cut(string(text)))
 	}
 	if a.Data.ResultType != "streams" {
-		return nil, &QueryError{"it finds a " + cut(a.Data.ResultType) + " and must find lines: take the function around the selector away"}
+		return nil, &QueryError{"it finds a " + monitor.Cut(a.Data.ResultType) + " and must find lines: take the function around the selector away"}
 	}
 	var streams []stream
 	if err := json.Unmarshal(a.Data.Result, &streams); err != nil {
-		return nil, fmt.Errorf("the answer is not what Loki gives: %s", cut(err.Error()))
+		return nil, fmt.Errorf("the answer is not what Loki gives: %s", monitor.Cut(err.Error()))
 	}
 	var all []line
 	for _, s := range streams {
@@ -95,7 +96,7 @@ func (s stream) lines() ([]line, error) {
 	pod, container := first(s.Stream, podLabels), first(s.Stream, containerLabels)
 	if pod == "" && len(s.Values) > 0 {
 		return nil, &QueryError{fmt.Sprintf("it finds lines without a label %s; theirs are %s", strings.Join(podLabels, " or "),
-			cut(strings.Join(slices.Sorted(maps.Keys(s.Stream)), ", ")))}
+			monitor.Cut(strings.Join(slices.Sorted(maps.Keys(s.Stream)), ", ")))}
 	}
 	var labels maphash.Hash
 	labels.SetSeed(seed)
@@ -107,7 +108,7 @@ func (s stream) lines() ([]line, error) {
 	for _, v := range s.Values {
 		at, err := strconv.ParseInt(v[0], 10, 64)
 		if err != nil || at <= 0 {
-			return nil, errors.New("the answer is not what Loki gives: a line of the time " + cut(v[0]))
+			return nil, errors.New("the answer is not what Loki gives: a line of the time " + monitor.Cut(v[0]))
 		}
 		id := maphash.Comparable(seed, struct {
 			of   uint64
@@ -131,29 +132,9 @@ func first(labels map[string]string, names []string) string {
 
 // refusal is what a status other than 200 says, with Loki's words: a plain text.
 func refusal(code int, text []byte) error {
-	words := cut(string(bytes.TrimSpace(text)))
+	words := monitor.Cut(string(bytes.TrimSpace(text)))
 	if code == http.StatusBadRequest {
 		return &QueryError{"Loki says: " + words}
 	}
 	return fmt.Errorf("%d %s: %s", code, http.StatusText(code), words)
-}
-
-// explained says in a line what went wrong.
-func explained(ctx context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("no answer within %s", patience)
-	}
-	var asked interface{ Unwrap() error }
-	if errors.As(err, &asked) { // net/http's own text repeats the whole question
-		err = asked.Unwrap()
-	}
-	return errors.New(cut(err.Error()))
-}
-
-// cut bounds a server's words.
-func cut(text string) string {
-	if len(text) > maxText {
-		text = strings.ToValidUTF8(text[:maxText], "") + "…"
-	}
-	return text
 }

@@ -13,17 +13,12 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gray-upgrade/gray-upgrade/internal/monitor"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
-const (
-	// patience is the longest that a question may take. A Loki that needs more is no monitor of seconds.
-	patience = 5 * time.Second
-	// maxAnswer is in bytes. Loki's own bound of a message is 4 MiB where nobody raised it (grpc_server_max_send_msg_size).
-	maxAnswer = 32 << 20
-	// maxText is the most bytes of a server's words that are kept.
-	maxText = 500
-)
+// maxAnswer is in bytes. Loki's own bound of a message is 4 MiB where nobody raised it (grpc_server_max_send_msg_size).
+const maxAnswer = 32 << 20
 
 // Options is what a Server needs.
 type Options struct {
@@ -42,11 +37,7 @@ type Server struct {
 func New(o Options) *Server { return newServer(o, http.DefaultTransport) }
 
 func newServer(o Options, transport http.RoundTripper) *Server {
-	return &Server{Options: o, client: &http.Client{
-		Transport: transport,
-		// A redirect would take the token to somebody else.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return &Server{Options: o, client: monitor.Client(transport, o.Token, maxAnswer)}
 }
 
 // question is one page that is asked for. Times are in nanoseconds since 1970, as Loki has them.
@@ -84,31 +75,26 @@ type page struct {
 // ask puts one question. The error says that this monitor is broken: nobody answered within 5 s, or what was answered is no
 // page of lines. It is a *QueryError where the query is to blame.
 func (s *Server) ask(ctx context.Context, q question) (page, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, monitor.Patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/loki/api/v1/query_range?"+q.values().Encode(), nil)
 	if err != nil {
 		return page{}, err
-	}
-	if s.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+s.Token)
 	}
 	if s.Tenant != "" {
 		req.Header.Set("X-Scope-OrgID", s.Tenant)
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return page{}, explained(ctx, err)
+		return page{}, monitor.Explained(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	p := page{ahead: ahead(resp.Header)}
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return page{}, explained(ctx, err)
-	case len(text) > maxAnswer:
-		return page{}, fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
-	case resp.StatusCode != http.StatusOK:
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return page{}, monitor.Explained(ctx, err)
+	}
+	if resp.StatusCode != http.StatusOK {
 		return page{}, refusal(resp.StatusCode, text)
 	}
 	p.lines, err = meaning(text)

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -148,16 +147,4 @@ func TestWhatIsAsked(t *testing.T) {
 		require.NoError(t, err)
 	}
 	assert.Equal(t, []string{"ready"}, h.texts)
-}
-
-func TestATokenIsTakenNowhereElse(t *testing.T) {
-	var elsewhere atomic.Int32
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
-	t.Cleanup(other.Close)
-	s := served(t, func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
-	})
-	_, err := s.Side(selector).Next(t.Context(), (&heard{}).take)
-	require.ErrorContains(t, err, "307 Temporary Redirect")
-	assert.Zero(t, elsewhere.Load())
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/gray-upgrade/gray-upgrade/internal/monitor"
 )
 
 func TestEveryLineComesOnce(t *testing.T) {
@@ -246,7 +248,7 @@ func TestASilentServerIsAskedForFiveSeconds(t *testing.T) {
 		begun := time.Now()
 		_, err := f.side().Next(t.Context(), (&heard{}).take)
 		require.ErrorContains(t, err, "no answer within 5s")
-		assert.Equal(t, patience, time.Since(begun))
+		assert.Equal(t, monitor.Patience, time.Since(begun))
 		assert.Equal(t, 1, f.questions())
 	})
 }

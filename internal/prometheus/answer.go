@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
+	"github.com/gray-upgrade/gray-upgrade/internal/monitor"
 )
 
 // QueryError says that a query is to blame, and not who answers it: as it stands it will never have one number as its answer.
@@ -67,19 +67,9 @@ func explained(ctx context.Context, err error) error {
 	var own *v1.Error
 	switch {
 	case errors.As(err, &own) && (own.Type == v1.ErrBadData || own.Type == v1.ErrExec):
-		return &QueryError{cut("Prometheus says: " + own.Msg)}
+		return &QueryError{monitor.Cut("Prometheus says: " + own.Msg)}
 	case errors.As(err, &own) && own.Msg == textAnswer:
 		return &QueryError{"it is a text and must be a number"}
-	case ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("no answer within %s", patience)
 	}
-	return errors.New(cut(err.Error()))
-}
-
-// cut bounds a server's words.
-func cut(text string) string {
-	if len(text) > maxText {
-		text = strings.ToValidUTF8(text[:maxText], "") + "…"
-	}
-	return text
+	return monitor.Explained(ctx, err)
 }

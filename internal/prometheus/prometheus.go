@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -16,16 +15,13 @@ import (
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
+	"github.com/gray-upgrade/gray-upgrade/internal/monitor"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
 const (
-	// patience is the longest that a question may take. A Prometheus that needs more is no monitor of seconds.
-	patience = 5 * time.Second
 	// maxAnswer is in bytes: one number takes a hundred, and a query that names no series may find all there are.
 	maxAnswer = 1 << 20
-	// maxText is the most bytes of a server's words that are kept.
-	maxText = 500
 	// maxWarnings is how many different warnings are told.
 	maxWarnings = 10
 )
@@ -49,56 +45,18 @@ type Server struct {
 
 // New returns a Server that was not asked yet.
 func New(o Options) (*Server, error) {
-	client, err := api.NewClient(api.Config{Address: o.URL, Client: &http.Client{
-		Transport: careful{next: http.DefaultTransport, token: o.Token},
-		// A redirect would take the token to somebody else.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}})
+	client, err := api.NewClient(api.Config{Address: o.URL, Client: monitor.Client(http.DefaultTransport, o.Token, maxAnswer)})
 	if err != nil {
 		return nil, fmt.Errorf("prometheus-url: %w", err)
 	}
 	return &Server{url: o.URL, api: v1.NewAPI(client), log: o.Log, warned: map[string]bool{}}, nil
 }
 
-// careful adds the token to a request and bounds its answer.
-type careful struct {
-	next  http.RoundTripper
-	token string
-}
-
-// RoundTrip does one request.
-func (c careful) RoundTrip(r *http.Request) (*http.Response, error) {
-	if c.token != "" {
-		r = r.Clone(r.Context())
-		r.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	resp, err := c.next.RoundTrip(r)
-	if err == nil {
-		resp.Body = &bounded{ReadCloser: resp.Body, left: maxAnswer}
-	}
-	return resp, err
-}
-
-// bounded is a body that may not be longer than it should.
-type bounded struct {
-	io.ReadCloser
-	left int
-}
-
-// Read fails once too much was read.
-func (b *bounded) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if b.left -= n; b.left < 0 {
-		return n, fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
-	}
-	return n, err
-}
-
 // Ask puts a query about both sides at once, each at the server's own now, so that the runner's clock does not matter.
 // The error says that this monitor is broken: nobody answered within 5 s, or what was answered is no number and never will
 // be. It wraps a *QueryError where the query is to blame.
 func (s *Server) Ask(ctx context.Context, q Query) (gray, production judge.Answer, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, monitor.Patience)
 	defer cancel()
 	var asked sync.WaitGroup
 	var grayErr, productionErr error
@@ -138,7 +96,7 @@ func (s *Server) Preflight(ctx context.Context, queries []Query) (warnings []str
 }
 
 func (s *Server) timely(ctx context.Context, t Text) (judge.Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, monitor.Patience)
 	defer cancel()
 	return s.side(ctx, t)
 }
@@ -155,7 +113,7 @@ func (s *Server) side(ctx context.Context, t Text) (judge.Answer, error) {
 }
 
 func (s *Server) one(ctx context.Context, text string) (judge.Answer, error) {
-	v, warnings, _, err := s.api.Query(ctx, text, time.Time{}, v1.WithTimeout(patience))
+	v, warnings, _, err := s.api.Query(ctx, text, time.Time{}, v1.WithTimeout(monitor.Patience))
 	s.warn(warnings)
 	if err != nil {
 		return judge.Answer{}, explained(ctx, err)
@@ -168,7 +126,7 @@ func (s *Server) warn(warnings []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, w := range warnings {
-		w = cut(w)
+		w = monitor.Cut(w)
 		if s.warned[w] || len(s.warned) >= maxWarnings {
 			continue
 		}

@@ -166,19 +166,6 @@ func TestEverySideIsAskedWithItsOwnWordsAndTheToken(t *testing.T) {
 	assert.EqualValues(t, 4, asked.Load())
 }
 
-func TestATokenIsTakenNowhereElse(t *testing.T) {
-	var elsewhere atomic.Int32
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
-	t.Cleanup(other.Close)
-	s, _ := answers(t, func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
-	})
-	_, _, err := s.Ask(t.Context(), question)
-	require.Error(t, err)
-	assert.NotContains(t, err.Error(), "hunter2")
-	assert.Zero(t, elsewhere.Load())
-}
-
 func TestWarningsAreToldOnce(t *testing.T) {
 	s, log := answers(t, says(200, `{"status":"success","warnings":["one store is away"],"data":{"resultType":"scalar","result":[1,"1"]}}`))
 	for range 3 {
