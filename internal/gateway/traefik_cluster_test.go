@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,44 +23,6 @@ import (
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
-const sideText = `
-apiVersion: v1
-kind: Service
-metadata: {name: SIDE, namespace: NAMESPACE}
-spec:
-  selector: {app: SIDE}
-  ports: [{name: http, port: 80, targetPort: 8080}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: SIDE, namespace: NAMESPACE}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: SIDE}}
-  template:
-    metadata: {labels: {app: SIDE}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-        - name: web
-          image: 127.0.0.1:5000/shop/app:v1
-          args: [--access-log=false]
-          readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
----
-`
-
-const realRoute = `
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: web, namespace: NAMESPACE}
-spec:
-  parentRefs: [{name: shop, namespace: gateway}]
-  hostnames: [NAMESPACE.shop.test]
-  rules:
-    - matches: [{path: {type: PathPrefix, value: /}}]
-      backendRefs: [{name: web, port: 80}]
-`
-
 // behind is a split route behind the real Traefik, two replicas of it.
 type behind struct {
 	ns     string
@@ -74,19 +35,13 @@ type behind struct {
 func newBehind(t *testing.T) *behind {
 	t.Helper()
 	cfg := clustertest.Config(t)
-	r := &behind{ns: clustertest.Namespace(t, cfg), dialer: forward.New(cfg)}
+	r := &behind{ns: clustertest.Sides(t, cfg, "{name: web, port: 80}"), dialer: forward.New(cfg)}
 	t.Cleanup(r.dialer.Close)
 	var err error
 	r.kube, err = kubernetes.NewForConfig(cfg)
 	require.NoError(t, err)
 	r.dyn, err = dynamic.NewForConfig(cfg)
 	require.NoError(t, err)
-	var text strings.Builder
-	for _, side := range []string{"web", "web-gray"} {
-		text.WriteString(strings.ReplaceAll(sideText, "SIDE", side))
-	}
-	text.WriteString(realRoute)
-	clustertest.Apply(t, cfg, strings.ReplaceAll(text.String(), "NAMESPACE", r.ns))
 	name, err := Discover(t.Context(), r.dyn, r.ns, "web", "")
 	require.NoError(t, err)
 	r.route = New(Options{
@@ -95,13 +50,7 @@ func newBehind(t *testing.T) *behind {
 		Fence:  func(context.Context) (int64, error) { return 1, nil },
 	})
 	require.NoError(t, r.route.Preflight(t.Context()))
-	for _, side := range []string{"web", "web-gray"} {
-		require.Eventually(t, func() bool {
-			d, err := r.kube.AppsV1().Deployments(r.ns).Get(t.Context(), side, metav1.GetOptions{})
-			return err == nil && d.Status.ReadyReplicas == 1
-		}, 30*time.Second, 100*time.Millisecond, side)
-	}
-	for pod, ip := range r.replicas(t) { // Traefik takes new endpoints up to two seconds late
+	for pod, ip := range clustertest.Replicas(t, r.kube) { // Traefik takes new endpoints up to two seconds late
 		client := through(ip)
 		require.Eventually(t, func() bool { _, err := r.ask(t.Context(), client, ""); return err == nil }, 10*time.Second, 100*time.Millisecond, pod)
 	}
@@ -131,19 +80,6 @@ func (r *behind) ask(ctx context.Context, client *http.Client, token string) (pl
 	return plan.Production, nil
 }
 
-// replicas are the addresses of the gateway's pods by name.
-func (r *behind) replicas(t *testing.T) map[string]string {
-	t.Helper()
-	pods, err := r.kube.CoreV1().Pods("gateway").List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=traefik"})
-	require.NoError(t, err)
-	found := map[string]string{}
-	for _, p := range pods.Items {
-		found[p.Name] = p.Status.PodIP
-	}
-	require.Len(t, found, 2)
-	return found
-}
-
 // through is a client of one replica: the tests run in the cluster's own network.
 func through(ip string) *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -159,7 +95,7 @@ func (r *behind) users(t *testing.T) *users {
 	u := &users{}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var running sync.WaitGroup
-	for _, ip := range r.replicas(t) {
+	for _, ip := range clustertest.Replicas(t, r.kube) {
 		client := through(ip)
 		running.Go(func() {
 			tick := time.NewTicker(10 * time.Millisecond)
@@ -247,9 +183,9 @@ func TestTraefikProbed(t *testing.T) {
 
 func TestTraefikAccountRoute(t *testing.T) {
 	r := newBehind(t)
-	gray, err := r.kube.AppsV1().Deployments(r.ns).Get(t.Context(), "web-gray", metav1.GetOptions{})
+	gray, err := r.kube.CoreV1().Pods(r.ns).Get(t.Context(), "web-gray", metav1.GetOptions{})
 	require.NoError(t, err)
-	owner := metav1.OwnerReference{APIVersion: "apps/v1", Kind: "Deployment", Name: gray.Name, UID: gray.UID}
+	owner := metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: gray.Name, UID: gray.UID}
 	token, err := r.route.Account(t.Context(), owner)
 	require.NoError(t, err)
 	again, err := r.route.Account(t.Context(), owner)
@@ -258,7 +194,7 @@ func TestTraefikAccountRoute(t *testing.T) {
 
 	_, _, err = r.route.Traffic(t.Context())
 	require.NoError(t, err)
-	client := through(slices.Collect(maps.Values(r.replicas(t)))[0])
+	client := through(slices.Collect(maps.Values(clustertest.Replicas(t, r.kube)))[0])
 	require.Eventually(t, func() bool {
 		side, err := r.ask(t.Context(), client, token)
 		return err == nil && side == plan.Gray

@@ -5,14 +5,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/clustertest"
@@ -69,55 +67,16 @@ func TestARealPrometheus(t *testing.T) {
 	}
 }
 
-// split is both sides of a service behind the real Traefik, each with half of the requests.
-const split = `
-apiVersion: v1
-kind: Service
-metadata: {name: SIDE, namespace: NAMESPACE}
-spec:
-  selector: {app: SIDE}
-  ports: [{port: 80, targetPort: 8080}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: SIDE, namespace: NAMESPACE, labels: {app: SIDE}}
-spec:
-  terminationGracePeriodSeconds: 1
-  containers:
-    - name: web
-      image: 127.0.0.1:5000/shop/app:v1
-      args: [--access-log=false]
-      readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
----
-`
-
-const splitRoute = `
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: web, namespace: NAMESPACE}
-spec:
-  parentRefs: [{name: shop, namespace: gateway}]
-  hostnames: [NAMESPACE.shop.test]
-  rules:
-    - backendRefs: [{name: web, port: 80, weight: 1}, {name: web-gray, port: 80, weight: 1}]
-`
-
 // TestThePresetOfTraefik asks a real Prometheus about the real metrics of a real Traefik.
 func TestThePresetOfTraefik(t *testing.T) {
 	cfg := clustertest.Config(t)
-	ns := clustertest.Namespace(t, cfg)
+	ns := clustertest.Sides(t, cfg, "{name: web, port: 80, weight: 1}, {name: web-gray, port: 80, weight: 1}")
 	kube, err := kubernetes.NewForConfig(cfg)
 	require.NoError(t, err)
-	text := strings.ReplaceAll(split, "SIDE", "web") + strings.ReplaceAll(split, "SIDE", "web-gray") + splitRoute
-	clustertest.Apply(t, cfg, strings.ReplaceAll(text, "NAMESPACE", ns))
-
-	pods, err := kube.CoreV1().Pods("gateway").List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=traefik"})
-	require.NoError(t, err)
-	require.NotEmpty(t, pods.Items)
 	var metrics, doors []string
-	for _, p := range pods.Items {
-		metrics = append(metrics, net.JoinHostPort(p.Status.PodIP, "9100"))
-		doors = append(doors, net.JoinHostPort(p.Status.PodIP, "8000"))
+	for _, ip := range clustertest.Replicas(t, kube) {
+		metrics = append(metrics, net.JoinHostPort(ip, "9100"))
+		doors = append(doors, net.JoinHostPort(ip, "8000"))
 	}
 	ask := func(ctx context.Context, i int) bool {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+doors[i%len(doors)]+"/", nil)
