@@ -79,6 +79,21 @@ var (
 
 // secrets reads a map of names and values in which ${NAME} stands for a variable of the environment.
 func (p *parser) secrets(v value, names, values form) map[string]string {
+	return p.named(v, names, func(item value) (string, bool) {
+		text, ok := p.plain(item, "a plain value; ${NAME} stands for a variable of the environment")
+		if !ok {
+			return "", false
+		}
+		full, ok := p.expand(item, text)
+		if ok && (len(full) > values.longest || !values.pattern.MatchString(full)) {
+			p.fault(item, "the value is not allowed there (it is not shown because it may be secret)", values.allowed)
+		}
+		return full, true
+	})
+}
+
+// named reads a map of names of a form; of what read refuses nothing is kept.
+func (p *parser) named(v value, names form, read func(item value) (string, bool)) map[string]string {
 	if v.node.kind != mapping {
 		p.fault(v, "is "+v.node.kind.String(), "a map of names and values")
 		return nil
@@ -90,15 +105,9 @@ func (p *parser) secrets(v value, names, values form) map[string]string {
 			p.fault(item, "the name is not allowed", names.allowed)
 			continue
 		}
-		text, ok := p.plain(item, "a plain value; ${NAME} stands for a variable of the environment")
-		if !ok {
-			continue
+		if text, ok := read(item); ok {
+			out[kv.key.text] = text
 		}
-		full, ok := p.expand(item, text)
-		if ok && (len(full) > values.longest || !values.pattern.MatchString(full)) {
-			p.fault(item, "the value is not allowed there (it is not shown because it may be secret)", values.allowed)
-		}
-		out[kv.key.text] = full
 	}
 	return out
 }

@@ -17,22 +17,29 @@ func (p *parser) checks(v value) {
 }
 
 func (p *parser) check(v value) {
-	if v.node.kind != mapping {
-		p.fault(v, "is "+v.node.kind.String(), "a map with "+strings.Join(checkKeys, ", "))
-		return
-	}
 	c := Check{Method: "GET", Status: 200, Within: 5 * time.Second, Side: "gray"}
+	if p.fields(v, checkKeys, func(key string, item value) { p.checkField(&c, key, item) }) {
+		p.wholeCheck(v, c)
+		p.config.Checks = append(p.config.Checks, c)
+	}
+}
+
+// fields reads what stands under the keys of a map, and says whether it is one. A key without a value is as none.
+func (p *parser) fields(v value, keys []string, read func(key string, item value)) bool {
+	if v.node.kind != mapping {
+		p.fault(v, "is "+v.node.kind.String(), "a map with "+strings.Join(keys, ", "))
+		return false
+	}
 	for _, kv := range v.node.pairs {
 		item := v.child(v.path+"."+kv.key.text, kv.value)
 		switch {
-		case !slices.Contains(checkKeys, kv.key.text):
-			p.unknownKey(v, kv.key, item.path, checkKeys)
+		case !slices.Contains(keys, kv.key.text):
+			p.unknownKey(v, kv.key, item.path, keys)
 		case kv.value.kind != nothing:
-			p.checkField(&c, kv.key.text, item)
+			read(kv.key.text, item)
 		}
 	}
-	p.wholeCheck(v, c)
-	p.config.Checks = append(p.config.Checks, c)
+	return true
 }
 
 func (p *parser) checkField(c *Check, key string, v value) {
@@ -129,22 +136,11 @@ var jsonPath = form{regexp.MustCompile(`^(\$[^\pC]*|\{\.[^\pC]*\})$`), 500, "a J
 
 // headers reads plain headers. A secret belongs to an account, so ${NAME} is refused here.
 func (p *parser) headers(v value) map[string]string {
-	if v.node.kind != mapping {
-		p.fault(v, "is "+v.node.kind.String(), "a map of names and values")
-		return nil
-	}
-	out := map[string]string{}
-	for _, kv := range v.node.pairs {
-		item := v.child(v.path+"."+shown(kv.key.text), kv.value)
-		if !headerName.pattern.MatchString(kv.key.text) || len(kv.key.text) > headerName.longest {
-			p.fault(item, "the name is not allowed", headerName.allowed)
-			continue
-		}
+	return p.named(v, headerName, func(item value) (string, bool) {
 		s := p.form(item, headerValue)
 		if strings.Contains(s, "${") {
 			p.fault(item, "values from the environment are not put in here", "headers with ${NAME} under accounts")
 		}
-		out[kv.key.text] = s
-	}
-	return out
+		return s, true
+	})
 }

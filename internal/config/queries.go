@@ -112,19 +112,9 @@ func (p *parser) queries(v value) {
 }
 
 func (p *parser) query(v value) {
-	if v.node.kind != mapping {
-		p.fault(v, "is "+v.node.kind.String(), "a map with "+strings.Join(queryKeys, ", "))
-		return
-	}
 	q := Query{Step: StandardStep}
-	for _, kv := range v.node.pairs {
-		item := v.child(v.path+"."+kv.key.text, kv.value)
-		switch {
-		case !slices.Contains(queryKeys, kv.key.text):
-			p.unknownKey(v, kv.key, item.path, queryKeys)
-		case kv.value.kind != nothing:
-			p.queryField(&q, kv.key.text, item)
-		}
+	if !p.fields(v, queryKeys, func(key string, item value) { p.queryField(&q, key, item) }) {
+		return
 	}
 	if q.Limit == nil && q.Ratio == 0 {
 		q.Ratio = standardRatio
