@@ -332,18 +332,24 @@ func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-func TestCutOffHolderStopsBeforeAnotherMayStart(t *testing.T) {
+// cutOff returns a holder of a Lease whose network was just cut.
+func cutOff(t *testing.T) (a *Lease, held context.Context, g *gate) {
+	t.Helper()
 	cfg := clustertest.Config(t)
 	ns := clustertest.Namespace(t, cfg)
-	var g *gate
 	cutCfg := rest.CopyConfig(cfg)
 	cutCfg.Wrap(transport.WrapperFunc(func(rt http.RoundTripper) http.RoundTripper {
 		g = &gate{RoundTripper: rt}
 		return g
 	}))
-	a := quick(lease(t, cutCfg, ns, "1/1"))
-	held, _ := acquire(t, a, false)
+	a = quick(lease(t, cutCfg, ns, "1/1"))
+	held, _ = acquire(t, a, false)
 	g.cut.Store(true)
+	return a, held, g
+}
+
+func TestCutOffHolderStopsBeforeAnotherMayStart(t *testing.T) {
+	a, held, g := cutOff(t)
 	begin := time.Now()
 	<-held.Done()
 	require.ErrorIs(t, context.Cause(held), plan.ErrLost)
@@ -355,17 +361,7 @@ func TestCutOffHolderStopsBeforeAnotherMayStart(t *testing.T) {
 
 // TestRegainKnowsItsOwnWrite: the API server did what it was asked, and nobody was told.
 func TestRegainKnowsItsOwnWrite(t *testing.T) {
-	cfg := clustertest.Config(t)
-	ns := clustertest.Namespace(t, cfg)
-	var g *gate
-	cutCfg := rest.CopyConfig(cfg)
-	cutCfg.Wrap(transport.WrapperFunc(func(rt http.RoundTripper) http.RoundTripper {
-		g = &gate{RoundTripper: rt}
-		return g
-	}))
-	a := quick(lease(t, cutCfg, ns, "1/1"))
-	held, _ := acquire(t, a, false)
-	g.cut.Store(true)
+	a, held, g := cutOff(t)
 	<-held.Done()
 	g.cut.Store(false)
 	g.lose.Store(true)
