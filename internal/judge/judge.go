@@ -41,6 +41,8 @@ type Check struct {
 	// histogram, nothing to compare with): it is inconclusive and said, but Worst and Missing leave it out, because
 	// waiting would not bring it.
 	Absent bool `json:"absent,omitempty"`
+	// Awaits says that more evidence is on its way: the step waits for it, and goes on without it. See Awaited.
+	Awaits bool `json:"awaits,omitempty"`
 }
 
 // The checks that make a step wait longer while they are inconclusive: see Missing.
@@ -139,6 +141,12 @@ type Reading struct {
 	Ago    int       `json:"ago,omitempty"` // 0: in the sample's window since its begin; 1: in the one before; and so on
 	Memory float64   `json:"memory"`        // bytes
 	CPU    float64   `json:"cpu"`           // cores, mean since the reading before
+	// First says that it is the first one that was seen in its window, and tells of the time before, too: it is not compared,
+	// and no point of growth, but it is one of those that say what the memory of its pod goes up and down by.
+	First bool `json:"first,omitempty"`
+	// Load is how many requests a second a pod of its side served in that window, when that is over; 0: it is not, or there
+	// were none.
+	Load float64 `json:"load,omitempty"`
 }
 
 // Sample is one window seen from the gateway, the pods and their logs. On trial is the side that carries the

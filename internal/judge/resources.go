@@ -14,20 +14,17 @@ const (
 	smallCPU    = 0.005    // cores by pod
 )
 
-// significant is the p-value below which a difference in memory or CPU is not chance, one-sided. It is good for one look,
-// at the end of a step.
-const significant = 0.01
-
-// memory compares the mean by pod of the medians of this window. It fails where it is over the ratio and 32 MiB above the
-// reference's, and the difference is not chance.
-func memory(s Sample, l Limits) Check {
+// memory compares the mean by pod of the medians. It fails where it is over the ratio and 32 MiB above the reference's, and
+// the difference is not chance.
+func memory(s Sample, l Limits, n looks) Check {
 	c := Check{Name: "memory", Unit: "times"}
 	if s.NoResources {
 		c.Absent = true
 		return c.unknown("metrics.k8s.io is not there: memory was not compared")
 	}
-	trial, ref := s.OnTrial.use(memoryOf), s.Reference.use(memoryOf)
-	p, ok := larger(trial, ref)
+	back := s.windows(n)
+	trial, ref := s.OnTrial.use(back, memoryOf), s.Reference.use(back, memoryOf)
+	p, ok := larger(trial, ref, n.chance())
 	byTrial, byRef := mean(trial.medians()), mean(ref.medians())
 	if !ok || !usable(byTrial, byRef) || byRef == 0 {
 		return c.unknown("%s", s.tooFew("memory"))
@@ -39,72 +36,89 @@ func memory(s Sample, l Limits) Check {
 		c.Verdict = Pass
 		c.Why += "; a difference below 32 MiB does not count"
 	}
-	return c.unlessChance(p)
+	return c.unlessChance(p, n)
 }
 
-// cpu compares CPU seconds by request. What pods use when idle weighs more on those that serve less, so it fails only
-// where a pod on trial also uses at least 5 millicores more than one of the reference, and the difference is not chance.
-func cpu(s Sample, l Limits) Check {
+// cpu compares CPU seconds by request: what pods used over what they served meanwhile. What they use when idle weighs more on
+// those that serve less, so it fails only where a pod on trial also uses at least 5 millicores more than one of the reference,
+// and the difference is not chance.
+func cpu(s Sample, l Limits, n looks) Check {
 	c := Check{Name: "cpu", Unit: "times"}
 	if s.NoResources {
 		c.Absent = true
 		return c.unknown("metrics.k8s.io is not there: CPU was not compared")
 	}
-	trial, ref := s.OnTrial.use(cpuOf), s.Reference.use(cpuOf)
-	forTrial, forRef := s.byRequest(s.OnTrial), s.byRequest(s.Reference)
-	p, ok := larger(trial.times(forTrial), ref.times(forRef))
-	byTrial, byRef := mean(trial.means()), mean(ref.means())
+	back := s.windows(n)
+	p, ok := larger(s.OnTrial.use(back, s.byRequest(s.OnTrial)), s.Reference.use(back, s.byRequest(s.Reference)), n.chance())
+	byTrial, byRef := mean(s.OnTrial.use(back, cpuOf).means()), mean(s.Reference.use(back, cpuOf).means())
+	perTrial := byTrial / mean(s.OnTrial.use(back, s.loadOf(s.OnTrial)).means())
+	perRef := byRef / mean(s.Reference.use(back, s.loadOf(s.Reference)).means())
 	if s.NoTraffic || !ok || byRef == 0 {
 		return c.unknown("%s", s.tooFew("CPU"))
 	}
 	c.Why = fmt.Sprintf("%s uses %.2f ms CPU by request, %s %.2f ms%s (limit %.2f times); by pod %.0f and %.0f millicores",
-		s.OnTrial.Name, 1000*byTrial*forTrial, s.Reference.Name, 1000*byRef*forRef, s.past(), l.CPURatio, 1000*byTrial, 1000*byRef)
-	c = c.decide(byTrial*forTrial/(byRef*forRef), l.CPURatio)
+		s.OnTrial.Name, 1000*perTrial, s.Reference.Name, 1000*perRef, s.past(), l.CPURatio, 1000*byTrial, 1000*byRef)
+	c = c.decide(perTrial/perRef, l.CPURatio)
 	if c.Verdict == Fail && byTrial-byRef < smallCPU {
 		c.Verdict = Pass
 		c.Why += "; a difference below 5 millicores does not count"
 	}
-	return c.unlessChance(p)
+	return c.unlessChance(p, n)
 }
 
 // unlessChance takes back a failure that is not significant. Memory and CPU hold no step back, so nobody waits for more.
-func (c Check) unlessChance(p float64) Check {
-	if c.Verdict == Fail && p >= significant {
+func (c Check) unlessChance(p float64, n looks) Check {
+	if c.Verdict == Fail && p >= n.chance() {
 		c.Verdict = Inconclusive
 		c.Why += fmt.Sprintf("; it may be chance (p = %.2f)", p)
 	}
 	return c
 }
 
-// use is what the pods of a side used in this window: the readings of each.
+// windows is how many windows back memory and CPU are compared: none where this one has the readings that it takes to tell
+// anything, else as few as it takes. So what a run saw adds up while one weight is too short for metrics.k8s.io (one reading
+// in 15 s). It looks at how many readings there are and never at what they say, so it is no further chance to be wrong. What
+// is older than it takes is left out: a fault that began since would be thinned out.
+func (s Sample) windows(n looks) int {
+	for back := range oldest(s.OnTrial) + 1 {
+		trial, ref := s.OnTrial.use(back, memoryOf), s.Reference.use(back, memoryOf)
+		if canTell(len(slices.Concat(trial...)), len(slices.Concat(ref...)), n.chance()) {
+			return back
+		}
+	}
+	return 0
+}
+
+// oldest is how many windows ago the oldest reading was.
+func oldest(n Numbers) int {
+	most := 0
+	for _, u := range n.Usage {
+		for _, r := range u.Readings {
+			most = max(most, r.Ago)
+		}
+	}
+	return most
+}
+
+// use is what the pods of a side used: the readings of each.
 type use [][]float64
 
 func memoryOf(r Reading) float64 { return r.Memory }
 func cpuOf(r Reading) float64    { return r.CPU }
 
-// use takes pods without readings for none.
-func (n Numbers) use(of func(Reading) float64) use {
+// use is that since the window that is so many back. Readings of earlier windows in which the side served nothing are left
+// out, and so are pods without readings.
+func (n Numbers) use(back int, of func(Reading) float64) use {
 	var all use
 	for _, u := range n.Usage {
 		var pod []float64
 		for _, r := range u.Readings {
-			if r.Ago == 0 {
+			if !r.First && (r.Ago == 0 || r.Ago <= back && r.Load > 0) {
 				pod = append(pod, of(r))
 			}
 		}
 		if len(pod) > 0 {
 			all = append(all, pod)
-		}
-	}
-	return all
-}
-
-// times multiplies every reading.
-func (u use) times(factor float64) use {
-	all := make(use, len(u))
-	for i, pod := range u {
-		for _, v := range pod {
-			all[i] = append(all[i], factor*v)
 		}
 	}
 	return all
@@ -134,14 +148,14 @@ func (u use) means() []float64 {
 // and the design of ecological field experiments", 1984). So each pod is one value, its median, where there are pods enough
 // (5 against 4, or 2 against 14). Where there are fewer, no test of pods can reach p < 0.01. Then they must be as far apart
 // as pods can be, every one on trial above every one of the reference, and the readings say that it was no moment's.
-func larger(trial, ref use) (p float64, ok bool) {
+func larger(trial, ref use, alpha float64) (p float64, ok bool) {
 	x, y := slices.Concat(trial...), slices.Concat(ref...)
-	if !usable(x...) || !usable(y...) || !canTell(len(x), len(y)) {
+	if !usable(x...) || !usable(y...) || !canTell(len(x), len(y), alpha) {
 		return 1, false
 	}
 	a, b := trial.medians(), ref.medians()
 	switch {
-	case canTell(len(a), len(b)):
+	case canTell(len(a), len(b), alpha):
 		return mannWhitney(a, b), true
 	case slices.Min(a) <= slices.Max(b):
 		return 1, true
@@ -150,15 +164,27 @@ func larger(trial, ref use) (p float64, ok bool) {
 }
 
 // canTell says whether so many values against so many others can be significantly larger.
-func canTell(m, n int) bool { return significant*choose(m+n, m) > 1 }
+func canTell(m, n int, alpha float64) bool { return alpha*choose(m+n, m) > 1 }
 
-// byRequest is what turns the cores of a pod into the CPU seconds of a request: all pods of the side together served its
-// requests. It is NaN where there were none.
-func (s Sample) byRequest(n Numbers) float64 {
-	if n.Traffic.Requests <= 0 {
-		return math.NaN()
+// loadOf is how many requests a second a pod served in the window that a reading is of: all pods of the side together served
+// them. It is NaN where there were none.
+func (s Sample) loadOf(n Numbers) func(Reading) float64 {
+	now := math.NaN()
+	if n.Traffic.Requests > 0 {
+		now = n.Traffic.Requests / s.seconds(n) / float64(len(n.Usage))
 	}
-	return float64(len(n.Usage)) * s.seconds(n) / n.Traffic.Requests
+	return func(r Reading) float64 {
+		if r.Load > 0 {
+			return r.Load
+		}
+		return now
+	}
+}
+
+// byRequest turns the cores of a pod into the CPU seconds of a request.
+func (s Sample) byRequest(n Numbers) func(Reading) float64 {
+	load := s.loadOf(n)
+	return func(r Reading) float64 { return r.CPU / load(r) }
 }
 
 // tooFew says why sides cannot be compared.
@@ -169,7 +195,7 @@ func (s Sample) tooFew(what string) string {
 		}
 	}
 	return fmt.Sprintf("%s was not compared: too few readings, or requests, that can be used; readings: %d of %s, %d of %s", what,
-		len(slices.Concat(s.OnTrial.use(memoryOf)...)), s.OnTrial.Name, len(slices.Concat(s.Reference.use(memoryOf)...)), s.Reference.Name)
+		len(slices.Concat(s.OnTrial.use(0, memoryOf)...)), s.OnTrial.Name, len(slices.Concat(s.Reference.use(0, memoryOf)...)), s.Reference.Name)
 }
 
 // warming says whether a side has nothing but pods that are new.
@@ -195,25 +221,49 @@ func (n looks) soon() time.Duration {
 	return 10 * time.Minute
 }
 
-// chance is the probability that growth without a cause may have: one look at the end of a step, or, at every reading, at
-// least six of them that all rise (one order of 720).
+// chance is the probability, one-sided, that a difference or growth without a cause may have: 1 % at the one look at the end of
+// a step; where there is a look at every reading, so much less that five of them have 1 % together (for growth: at least six
+// readings that all rise, one order of 720).
 func (n looks) chance() float64 {
-	if n == manyLooks {
-		return 0.002
+	if n == endOfStep {
+		return 0.01
 	}
-	return significant
+	return 0.002
+}
+
+// The step at weight 100 waits until a pod has so many readings in it: it is the last one that sees a leak that was too slow,
+// or began too late, for those before. Of six readings one pair may stand in falling order for p < 0.01 (6 of 720 orders).
+// They come once in 15 s, and the first one of a window is left out, so it takes 105 s or less; what has not come after
+// LongestWait, since the window began, is not waited for.
+const (
+	enoughReadings = 6
+	LongestWait    = 2 * time.Minute
+)
+
+// awaitsReadings says whether the step is to wait for readings: a pod of gray has some, so more will come. Weights at which
+// production has users, too, do not wait: what they saw adds up.
+func (s Sample) awaitsReadings() bool {
+	if s.NoResources || s.OnTrial.Name != "gray" || s.share() < 100 || s.To.Sub(s.From) >= LongestWait {
+		return false
+	}
+	come, most := false, 0
+	for _, u := range s.OnTrial.Usage {
+		come = come || len(u.Readings) > 0
+	}
+	for _, pod := range s.OnTrial.use(0, memoryOf) {
+		most = max(most, len(pod))
+	}
+	return come && most < enoughReadings
 }
 
 // growth is how the memory of one pod grows.
 type growth struct {
 	pod     string
 	now     float64 // bytes, last reading
-	median  float64 // bytes
 	slope   float64 // bytes by second, now
 	certain bool    // it grows, and that is not chance
 	ahead   float64 // bytes: how much more it uses soon
 	rise    float64 // bytes, at one weight
-	swing   float64 // bytes between the least and the most of one weight
 	room    float64 // bytes that are left to the limit; without one, what would double it, and 32 MiB at least
 	limit   float64 // bytes; 0: none
 	count   int     // readings
@@ -225,11 +275,11 @@ type growth struct {
 //
 // Memory that is not leaked grows, too: caches fill, a heap is touched for the first time or waits for its collector, and its
 // readings are so much alike that chance alone makes trends of them. So a pod is not blamed while it uses no more than a pod of
-// the reference does, or has risen by less than `above` times what a pod of the reference went up and down by meanwhile; and
-// growth that slows down is taken to go on slowing down. More requests take more memory: readings before and after a change of
+// the reference does, or has risen by less than `above` times what a pod of the reference went up and down by, at all weights
+// together; and growth that slows down is taken to go on slowing down. More requests take more memory: readings before and after a change of
 // the weight are not compared (Reading.Ago).
 func memoryGrowth(s Sample, n looks) Check {
-	c := Check{Name: "memory-growth", Unit: "MiB"}
+	c := Check{Name: "memory-growth", Unit: "MiB", Awaits: n == whileWaiting}
 	if s.NoResources {
 		c.Absent = true
 		return c.unknown("metrics.k8s.io is not there: growth of memory was not judged")
@@ -242,11 +292,10 @@ func memoryGrowth(s Sample, n looks) Check {
 	if len(ends) == 0 {
 		return c.grows(slices.MaxFunc(all, byShare), s).spare("that may be chance")
 	}
-	ref := s.Reference.growths(n)
-	if len(ref) == 0 {
-		return c.unknown("%s; %s", c.grows(slices.MaxFunc(ends, byShare), s).Why, s.Reference.noTrend())
+	other, ok := normalOf(s.Reference)
+	if !ok {
+		return c.unknown("%s; no pod of %s has %d readings to compare with", c.grows(slices.MaxFunc(ends, byShare), s).Why, s.Reference.Name, normalReadings)
 	}
-	other := normalOf(s.Reference.Name, ref)
 	worst := slices.MaxFunc(ends, func(a, b growth) int {
 		return cmp.Or(cmp.Compare(other.blames(a, n), other.blames(b, n)), byShare(a, b))
 	})
@@ -275,20 +324,31 @@ func (c Check) spare(why string) Check {
 	return c
 }
 
-// normal is what growth is held against: what the pods of the reference do.
+// normal is what growth is held against: what the pods of the reference do, whatever the weight was meanwhile.
 type normal struct {
 	side  string
 	level float64 // bytes: of the pod that uses most
 	swing float64 // bytes: of the one that went up and down most
 }
 
-func normalOf(side string, ref []growth) normal {
-	n := normal{side: side}
-	for _, g := range ref {
-		n.level, n.swing = math.Max(n.level, g.median), math.Max(n.swing, g.swing)
+// normalOf takes the pods that have five readings; ok is false where none has.
+func normalOf(ref Numbers) (n normal, ok bool) {
+	n.side = ref.Name
+	for _, u := range ref.Usage {
+		var all []float64
+		for _, r := range u.Readings {
+			all = append(all, r.Memory)
+		}
+		if len(all) < normalReadings || !usable(all...) {
+			continue
+		}
+		n.level, n.swing, ok = math.Max(n.level, middle(all)), math.Max(n.swing, slices.Max(all)-slices.Min(all)), true
 	}
-	return n
+	return n, ok
 }
+
+// normalReadings is how many readings say what a pod does.
+const normalReadings = 5
 
 // pardons says why growth is not held against the image; "" where it is.
 func (n normal) pardons(g growth, l looks) string {
@@ -324,7 +384,8 @@ func (n Numbers) growths(l looks) []growth {
 
 // growth takes the smaller slope of all readings and of the later half.
 func (u Usage) growth(n looks) (g growth, ok bool) {
-	last := u.Readings[max(0, len(u.Readings)-trendReadings):]
+	last := slices.DeleteFunc(slices.Clone(u.Readings), func(r Reading) bool { return r.First })
+	last = last[max(0, len(last)-trendReadings):]
 	points, values := make([]point, len(last)), make([]float64, len(last))
 	for i, r := range last {
 		points[i] = point{at: r.At.Sub(last[0].At).Seconds(), value: r.Memory, group: r.Ago}
@@ -345,9 +406,7 @@ func (u Usage) growth(n looks) (g growth, ok bool) {
 		slope: math.Min(slope, median(later)), certain: atLeast > 0,
 	}
 	g.ahead = ahead(median(first), g.slope, points[len(points)-1].at/2, n.soon().Seconds())
-	span, swing := atOneWeight(points)
-	g.rise, g.swing = g.slope*span, swing
-	g.median = middle(values)
+	g.rise = g.slope * atOneWeight(points)
 	g.room = math.Max(0, u.Limit-g.now)
 	if u.Limit <= 0 {
 		g.room = math.Max(g.now, smallMemory)
@@ -365,16 +424,16 @@ func ahead(before, slope, half, within float64) float64 {
 	return slope / decay * (1 - math.Exp(-decay*within))
 }
 
-// atOneWeight returns the longest time, in seconds, that points of one group are of, and how far those of any are apart.
-func atOneWeight(points []point) (span, swing float64) {
+// atOneWeight returns the longest time, in seconds, that points of one group are of.
+func atOneWeight(points []point) (span float64) {
 	for i, p := range points {
 		for _, q := range points[:i] {
 			if p.group == q.group {
-				span, swing = math.Max(span, p.at-q.at), math.Max(swing, math.Abs(p.value-q.value))
+				span = math.Max(span, p.at-q.at)
 			}
 		}
 	}
-	return span, swing
+	return span
 }
 
 // byShare compares how much of its room a pod takes soon.

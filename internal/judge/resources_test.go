@@ -91,12 +91,12 @@ func TestWarmingPodsAreNotCompared(t *testing.T) {
 	assert.Equal(t, Pass, check(t, Judge(s, Defaults()), "memory").Verdict, "the others are")
 }
 
-func TestEarlierWindowsAreNotCompared(t *testing.T) {
+func TestEarlierWindowsAreNotComparedWhereThisOneIsEnough(t *testing.T) {
 	s := healthy()
 	for i := range s.OnTrial.Usage {
 		old := reads("", 0, 9, slices.Repeat([]float64{900}, 50)...).Readings
 		for j := range old {
-			old[j].Ago = 1
+			old[j].Ago, old[j].Load = 1, 1
 			old[j].At = old[j].At.Add(-time.Hour)
 		}
 		s.OnTrial.Usage[i].Readings = append(old, s.OnTrial.Usage[i].Readings...)
@@ -104,6 +104,165 @@ func TestEarlierWindowsAreNotCompared(t *testing.T) {
 	for _, c := range Judge(s, Defaults()) {
 		assert.Equal(t, Pass, c.Verdict, "%s: %s", c.Name, c.Why)
 	}
+}
+
+// over is a pod with one reading in each window, oldest first: as many as there are loads, in requests a second.
+func over(pod string, mib, msByRequest float64, loads ...float64) Usage {
+	u := reads(pod, 0, 0, slices.Repeat([]float64{mib}, len(loads))...)
+	for i, load := range loads {
+		r := &u.Readings[i]
+		r.CPU, r.Load, r.Ago = 0.005+load*msByRequest/1000, load, len(loads)-1-i
+	}
+	return u
+}
+
+// TestWhatARunSawAddsUp: one reading in each window is enough for none of them.
+func TestWhatARunSawAddsUp(t *testing.T) {
+	production := []Usage{over("p1", 100, 2, 32, 27, 17), over("p2", 100, 2, 32, 27, 17), over("p3", 100, 2, 32, 27, 17)}
+	for name, tt := range map[string]struct {
+		trial       Usage
+		memory, cpu Verdict
+		why         string
+	}{
+		"both are more in all windows":         {over("g", 300, 8, 5, 20, 50), Fail, Fail, ""},
+		"only since this one":                  {withLast(over("g", 100, 2, 5, 20, 50), 300, 0.4), Pass, Inconclusive, ""},
+		"too few windows":                      {over("g", 300, 8, 20, 50), Inconclusive, Inconclusive, "too few readings"},
+		"windows without requests do not help": {over("g", 300, 8, 0, 0, 50), Inconclusive, Inconclusive, "too few readings"},
+		"the same by request at other loads":   {over("g", 100, 2, 5, 20, 50), Pass, Pass, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := healthy()
+			s.OnTrial.Usage, s.Reference.Usage = []Usage{tt.trial}, production
+			for _, rule := range []string{"memory", "cpu"} {
+				c := check(t, Judge(s, Defaults()), rule)
+				assert.Equal(t, map[string]Verdict{"memory": tt.memory, "cpu": tt.cpu}[rule], c.Verdict, c.Why)
+				assert.Contains(t, c.Why, tt.why)
+			}
+		})
+	}
+}
+
+// TestWhatAddsUpIsSeldomBlamed draws runs in which nothing differs but the readings, and every difference is over its limit: one
+// reading in each of three windows, one pod against three, then up to six at weight 100, with a look at each. The looks have
+// 1 % each, those while it waits 0.2 %.
+func TestWhatAddsUpIsSeldomBlamed(t *testing.T) {
+	dice := rand.New(rand.NewSource(1))
+	none := Defaults()
+	none.MemoryRatio, none.CPURatio = 1, 1
+	more := func(u Usage, ago int, load float64) Usage {
+		for i := range u.Readings {
+			u.Readings[i].Ago += ago
+		}
+		with := math.Exp(0.2 * dice.NormFloat64())
+		r := Reading{At: start.Add(time.Duration(len(u.Readings)) * 15 * time.Second), Memory: with * (1 << 40), CPU: load * with, Load: load}
+		u.Readings = append(u.Readings, r)
+		return u
+	}
+	blamed := map[string]float64{}
+	const rounds = 2000
+	for range rounds {
+		s := healthy()
+		s.OnTrial.Usage, s.Reference.Usage = make([]Usage, 1), make([]Usage, 3)
+		failed := map[string]bool{}
+		look := func() {
+			for _, c := range Failed(Judge(s, none)) {
+				failed[c.Name] = true
+			}
+		}
+		for _, load := range []float64{5, 20, 50} {
+			s.OnTrial.Usage[0] = more(s.OnTrial.Usage[0], 1, load)
+			for i := range s.Reference.Usage {
+				s.Reference.Usage[i] = more(s.Reference.Usage[i], 1, 100-load)
+			}
+			look()
+		}
+		s.Weight, s.ReferenceIsPast = 100, true
+		for i := range enoughReadings {
+			s.OnTrial.Usage[0] = more(s.OnTrial.Usage[0], max(0, 1-i), 100)
+			look()
+		}
+		for rule := range failed {
+			blamed[rule]++
+		}
+	}
+	for _, rule := range []string{"memory", "cpu"} {
+		assert.Positive(t, blamed[rule], rule)
+		assert.LessOrEqual(t, blamed[rule]/rounds, 3*0.01+5*0.002+0.01, rule)
+	}
+}
+
+// withLast changes the last reading.
+func withLast(u Usage, mib, cores float64) Usage {
+	r := &u.Readings[len(u.Readings)-1]
+	r.Memory, r.CPU = mib*(1<<20), cores
+	return u
+}
+
+func TestTheFirstReadingOfAWindowIsOfTheTimeBefore(t *testing.T) {
+	s := healthy()
+	for i := range s.OnTrial.Usage {
+		r := &s.OnTrial.Usage[i].Readings[0]
+		r.First, r.Memory, r.CPU = true, 1e12, 1e6
+	}
+	for _, c := range Judge(s, Defaults()) {
+		assert.Equal(t, Pass, c.Verdict, "%s: %s", c.Name, c.Why)
+	}
+	grows := leak(240, 2, 6)
+	grows.Readings[0].First, grows.Readings[1].First = true, true
+	s.OnTrial.Usage = []Usage{grows}
+	assert.Equal(t, Inconclusive, check(t, Judge(s, Defaults()), "memory-growth").Verdict, "four readings")
+	s.OnTrial.Usage = []Usage{leak(240, 2, 6)}
+	for i := range s.Reference.Usage {
+		s.Reference.Usage[i].Readings = s.Reference.Usage[i].Readings[:5]
+		s.Reference.Usage[i].Readings[0].First = true
+	}
+	assert.Equal(t, Fail, check(t, Judge(s, Defaults()), "memory-growth").Verdict, "but it says what production's memory does")
+}
+
+func TestTheLastWeightWaitsForReadings(t *testing.T) {
+	first := func(u Usage) Usage { u.Readings[0].First = true; return u }
+	earlier := leak(0, 1, 1)
+	earlier.Readings[0].Ago = 1
+	for name, tt := range map[string]struct {
+		change func(*Sample)
+		want   bool
+	}{
+		"five readings":          {trial(leak(0, 1, 5)), true},
+		"one has six":            {trial(leak(0, 1, 5), leak(0, 1, 6)), false},
+		"the first does not add": {trial(first(leak(0, 1, 6))), true},
+		"none yet":               {trial(earlier), true},
+		"it never had one":       {trial(Usage{Pod: "g", Warming: true}), false},
+		"not at other weights":   {func(s *Sample) { trial(leak(0, 1, 5))(s); s.Weight = 50 }, false},
+		"not on the way back": {func(s *Sample) {
+			trial(leak(0, 1, 5))(s)
+			s.OnTrial.Name, s.Reference.Name, s.Weight = "production", "gray", 0
+		}, false},
+		"not for ever":      {func(s *Sample) { trial(leak(0, 1, 5))(s); s.To = s.From.Add(LongestWait) }, false},
+		"no metrics.k8s.io": {func(s *Sample) { trial(leak(0, 1, 5))(s); s.NoResources = true }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := healthy()
+			s.Weight = 100
+			tt.change(&s)
+			all := Judge(s, Defaults())
+			assert.Equal(t, tt.want, len(Awaited(all)) == 1)
+			for _, c := range Missing(all, Defaults()) {
+				assert.NotEqual(t, "memory-growth", c.Name, "nothing follows where it does not come")
+			}
+		})
+	}
+}
+
+// TestLooksWhileWaitingShareTheirChance: 4 readings against 6 are one order of 210, 5 against 6 one of 462.
+func TestLooksWhileWaitingShareTheirChance(t *testing.T) {
+	s := healthy()
+	s.Reference.Usage = used(1, 100, 0.1)
+	s.OnTrial.Usage = []Usage{reads("g", 0, 0.9, 300, 300, 300, 300)}
+	assert.Equal(t, Fail, check(t, Judge(s, Defaults()), "memory").Verdict, "at other weights there is one look")
+	s.Weight = 100
+	assert.Equal(t, Inconclusive, check(t, Judge(s, Defaults()), "memory").Verdict)
+	s.OnTrial.Usage = []Usage{reads("g", 0, 0.9, 300, 300, 300, 300, 300, 300)}
+	assert.Equal(t, Fail, check(t, Judge(s, Defaults()), "memory").Verdict)
 }
 
 // leak is a pod that had 180 MiB and takes so many more at each reading.

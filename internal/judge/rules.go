@@ -3,6 +3,7 @@ package judge
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -16,6 +17,10 @@ func Defaults() Limits {
 // has nothing to go by is inconclusive, never a pass. Fewer bad lines or slow answers than it takes to blame the image
 // are a pass that says so: they were seen, and a step that waited for more of them would wait for ever in a good upgrade.
 func Judge(s Sample, l Limits) []Check {
+	end := endOfStep
+	if s.awaitsReadings() {
+		end = whileWaiting
+	}
 	return append([]Check{
 		requests(s, l),
 		routing(s),
@@ -25,9 +30,9 @@ func Judge(s Sample, l Limits) []Check {
 		ready(s),
 		newErrorLogs(s, l, endOfStep),
 		logVolume(s),
-		memory(s, l),
-		cpu(s, l),
-		memoryGrowth(s, endOfStep),
+		memory(s, l, end),
+		cpu(s, l, end),
+		memoryGrowth(s, end),
 	}, queries(s, endOfStep)...)
 }
 
@@ -82,8 +87,9 @@ const settled = 5 * time.Second
 type looks int
 
 const (
-	endOfStep looks = iota + 1 // once, about the whole step
-	manyLooks                  // at every tick
+	endOfStep    looks = iota + 1 // once, about the whole step
+	manyLooks                     // at every tick
+	whileWaiting                  // at the end of a step that waits for readings, at each of them
 )
 
 // Worst returns the worst verdict: a failure, else an inconclusive one, else a pass. Absent checks do not count, and
@@ -120,6 +126,12 @@ func Missing(checks []Check, l Limits) []Check {
 		}
 	}
 	return missing
+}
+
+// Awaited returns the checks whose evidence is on its way. A step waits for it as for what is Missing, but it has an end of
+// its own, and nothing follows where it does not come.
+func Awaited(checks []Check) []Check {
+	return slices.DeleteFunc(slices.Clone(checks), func(c Check) bool { return !c.Awaits })
 }
 
 func mustHave(name string, l Limits) bool {

@@ -19,9 +19,6 @@ func kinds() []kind {
 	return append(append(faults(), accidents()...), clean()...)
 }
 
-// fewReadings is why memory and CPU alone are not always enough.
-const fewReadings = "steps of 30 to 60 s bring too few of the readings of metrics.k8s.io, one in 15 s"
-
 // faults are of gray.
 func faults() []kind {
 	return []kind{
@@ -71,7 +68,7 @@ func faults() []kind {
 			s.slowing(always(1), (*request).onFirstGray)
 			s.touches = s.ofOnePod(1)
 		}},
-		{name: "memory leak", want: blamed, gap: fewReadings, draw: func(s *service) {
+		{name: "memory leak", want: blamed, draw: func(s *service) {
 			s.many = true
 			speed := s.scale(1, 20) * (1 << 20)
 			s.leak = func(int) float64 { return speed * (s.at() - s.from).Seconds() }
@@ -82,7 +79,7 @@ func faults() []kind {
 				}
 			}
 		}},
-		{name: "CPU burn", want: blamed, gap: fewReadings, draw: func(s *service) {
+		{name: "CPU burn", want: blamed, draw: func(s *service) {
 			more := s.between(3, 8)
 			s.rate, s.many = s.scale(50, 500), true
 			s.during = func(q *request) {

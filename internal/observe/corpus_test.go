@@ -22,7 +22,6 @@ type kind struct {
 	name string
 	want end
 	draw func(s *service) // the parameters of its own, and what it does
-	gap  string           // why runs of it are missed, where that is known
 }
 
 // end is how the way up to weight 100 ended.
@@ -175,14 +174,14 @@ func (s *service) see(w *Watch, found <-chan judge.Finding) (o outcome, over boo
 		case <-time.After(next):
 		}
 		checks := w.Verdict()
-		missing := judge.Missing(checks, w.Limits)
+		missing, late := judge.Missing(checks, w.Limits), time.Since(begun) >= s.longest()
 		switch {
 		case judge.Worst(checks) == judge.Fail:
 			return s.over(endOf(judge.Failed(checks)), judge.Failed(checks)), true
-		case len(missing) == 0:
+		case len(missing) == 0 && (late || len(judge.Awaited(checks)) == 0):
 			s.passed = append(s.passed, checks...)
 			return o, false
-		case time.Since(begun) >= s.longest():
+		case late:
 			return s.over(thin, missing), true
 		}
 		next = 250 * time.Millisecond

@@ -62,8 +62,8 @@ type Watch struct {
 	window window
 	gray   side
 	prod   side
-	past   map[plan.Side]judge.Numbers // what a side did when it last had traffic
-	miner  *drain.Miner                // of the error lines of both sides; used under mu, so that a comparison sees one state
+	past   map[plan.Side]past // what a side did when it last had traffic
+	miner  *drain.Miner       // of the error lines of both sides; used under mu, so that a comparison sees one state
 
 	answers     []answers               // by query
 	history     []snapshot              // of the gateway's counts, oldest first
@@ -81,6 +81,7 @@ type side struct {
 	pods    map[string]*pod   // by UID
 	listed  bool              // the pods were listed once
 	usage   map[string]*usage // by pod name
+	loads   map[int]float64   // requests a second and pod, by the number of the window that is over
 	asked   time.Time         // of the last answer of metrics.k8s.io
 	known   *table            // error templates since the watch began
 	written written
@@ -129,7 +130,7 @@ func New(o Options) *Watch {
 		Options: o,
 		wake:    make(chan struct{}, 1), pods: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		gray: newSide(plan.Gray), prod: newSide(plan.Production),
-		past: map[plan.Side]judge.Numbers{}, miner: drain.NewMiner(), health: map[string]*health{},
+		past: map[plan.Side]past{}, miner: drain.NewMiner(), health: map[string]*health{},
 		answers: newAnswers(o.Queries), noResources: o.Metrics == nil, sequence: judge.NewSequence(), lines: map[string]*judge.Lines{},
 	}
 	w.window = newWindow(0, plan.Gray, 0)
@@ -138,7 +139,7 @@ func New(o Options) *Watch {
 
 func newSide(name plan.Side) side {
 	return side{
-		name: name, pods: map[string]*pod{}, usage: map[string]*usage{}, known: newTable(),
+		name: name, pods: map[string]*pod{}, usage: map[string]*usage{}, loads: map[int]float64{}, known: newTable(),
 		open: map[stream]bool{}, read: map[stream]bool{},
 	}
 }

@@ -169,6 +169,52 @@ func TestErrorsOfBothSidesBlameNobody(t *testing.T) {
 	})
 }
 
+// TestThePastIsTheWholeRun: one window may be too quiet to say how many errors are usual, and what has just begun to fail for
+// both sides must not be thinned out by the time before.
+func TestThePastIsTheWholeRun(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before, last    float64 // share of errors at weights 20 and 50
+		requests, share float64 // of production, as it is remembered
+	}{
+		"the last window was quiet": {0.04, 0, 160*20 + 100*20, 160 * 0.04 / 260},
+		"the last window was bad":   {0, 0.04, 100 * 20, 0.04},
+	} {
+		t.Run(name, func(t *testing.T) {
+			story(t, nil, func(t *testing.T, s *scene) {
+				s.Begin(plan.Gray, 20)
+				s.flow(40, 160, tt.before, tt.before)
+				time.Sleep(20 * time.Second)
+				s.Begin(plan.Gray, 50)
+				s.flow(100, 100, tt.last, tt.last)
+				time.Sleep(20 * time.Second)
+				s.Begin(plan.Gray, 100)
+				s.flow(200, 0, tt.last, 0)
+				time.Sleep(time.Second)
+				ref := s.Sample().Reference.Traffic
+				assert.InEpsilon(t, tt.requests, ref.Requests, 0.1)
+				assert.InEpsilon(t, tt.share, ref.Errors/ref.Requests, 0.1)
+			})
+		})
+	}
+}
+
+func TestWindowsWithFewRequests(t *testing.T) {
+	of := func(side, trial plan.Side, requests float64) past {
+		return past{onTrial: trial, Numbers: judge.Numbers{Name: string(side), Window: time.Minute, Traffic: judge.Traffic{Requests: requests}}}
+	}
+	first := past{}.then(of(plan.Production, plan.Gray, 500), false)
+	next := first.then(of(plan.Production, plan.Gray, 9), true)
+	t1, long := next.reference()
+	assert.InDelta(t, 509, t1.Requests, 0, "they count with the others")
+	assert.Equal(t, 2*time.Minute, long)
+	assert.InDelta(t, 500, next.Traffic.Requests, 0, "but are no window to compare with")
+	trial := past{}.then(of(plan.Gray, plan.Gray, 500), false)
+	t1, _ = trial.then(of(plan.Gray, plan.Gray, 700), false).reference()
+	assert.InDelta(t, 700, t1.Requests, 0, "what a side did on trial is told by one window")
+	t1, _ = trial.then(of(plan.Gray, plan.Production, 9), true).reference()
+	assert.InDelta(t, 500, t1.Requests, 0, "and by one that says something")
+}
+
 func TestTheReferenceIsThePastWhereItHasNoTraffic(t *testing.T) {
 	story(t, nil, func(t *testing.T, s *scene) {
 		s.Begin(plan.Gray, 50)

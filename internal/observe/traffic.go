@@ -133,6 +133,19 @@ func difference(from, to judge.Traffic) judge.Traffic {
 	return d
 }
 
+// together is what was counted in two stretches of time.
+func together(a, b judge.Traffic) judge.Traffic {
+	sum := judge.Traffic{Requests: a.Requests + b.Requests, Errors: a.Errors + b.Errors}
+	before := make(map[float64]float64, len(a.Latency))
+	for _, l := range a.Latency {
+		before[l.Le] = l.Count
+	}
+	for _, l := range b.Latency {
+		sum.Latency = append(sum.Latency, judge.Bucket{Le: l.Le, Count: l.Count + before[l.Le]})
+	}
+	return sum
+}
+
 // health is whether a source answers.
 type health struct {
 	good  bool

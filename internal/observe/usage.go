@@ -31,7 +31,7 @@ const (
 )
 
 // pastReadings is how many readings of earlier windows a sample has of a pod, at most.
-const pastReadings = 20
+const pastReadings = 30
 
 // usage is what metrics.k8s.io said of one pod.
 type usage struct {
@@ -47,15 +47,14 @@ type reading struct {
 	window int
 }
 
-// add keeps a reading that is new. CPU is a mean over time, so the first one that is seen in a window still tells of the
-// time before.
+// add keeps a reading that is new, and marks the first one that is seen in a window.
 func (u *usage) add(r reading) {
 	if !r.At.After(u.at) {
 		return
 	}
-	began := u.window == r.window
+	r.First = u.window != r.window
 	u.at, u.window = r.At, r.window
-	if u.seen++; began && u.seen > warmReadings {
+	if u.seen++; u.seen > warmReadings {
 		u.kept = append(u.kept[max(0, len(u.kept)+1-keepReadings):], r)
 	}
 }
@@ -160,20 +159,20 @@ func (s *side) usages(window int) []judge.Usage {
 	var all []judge.Usage
 	for _, name := range slices.Sorted(maps.Keys(s.usage)) {
 		if p := s.podNamed(name); p != nil {
-			all = append(all, s.usage[name].of(p, window))
+			all = append(all, s.usage[name].of(p, window, s.loads))
 		}
 	}
 	return all
 }
 
-func (u *usage) of(p *pod, window int) judge.Usage {
+func (u *usage) of(p *pod, window int, loads map[int]float64) judge.Usage {
 	warm := p.readyAt.Add(warmUp)
 	n := judge.Usage{Pod: p.name, Limit: p.memory, Warming: !p.served || u.seen <= warmReadings || u.at.Before(warm)}
 	for i, r := range u.kept {
 		if !p.served || r.At.Before(warm) || r.window != window && i < len(u.kept)-pastReadings {
 			continue
 		}
-		r.Ago = window - r.window
+		r.Ago, r.Load = window-r.window, loads[r.window]
 		n.Readings = append(n.Readings, r.Reading)
 	}
 	return n

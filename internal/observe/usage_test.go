@@ -57,9 +57,12 @@ func limited(side plan.Side, name string, ready time.Time) *corev1.Pod {
 	return p
 }
 
-// megabytes are the readings of the window, and of those before it.
+// megabytes are the readings of the window, and of those before it, but for the first ones.
 func megabytes(u judge.Usage) (window, before []float64) {
 	for _, r := range u.Readings {
+		if r.First {
+			continue
+		}
 		if r.Ago == 0 {
 			window = append(window, r.Memory/(1<<20))
 		} else {
@@ -93,6 +96,12 @@ func TestReadingsOfAWindow(t *testing.T) {
 		window, before = megabytes(s.Sample().OnTrial.Usage[0])
 		assert.Equal(t, []float64{180, 190}, window, "the first one tells of the time before")
 		assert.Equal(t, []float64{120, 130, 140, 150, 160}, before)
+
+		all := s.Sample().OnTrial.Usage[0].Readings
+		first := func(r judge.Reading) bool { return r.First }
+		assert.Equal(t, 5, slices.IndexFunc(all, first), "that of 170 s is marked")
+		assert.InDelta(t, 20, all[0].Load, 1, "40 requests a second of two pods")
+		assert.Zero(t, all[len(all)-1].Load, "this window is not over")
 
 		for _, r := range s.recorded("sample") {
 			for _, u := range r.(judge.Sample).OnTrial.Usage {
@@ -179,12 +188,12 @@ func TestReadingsAreBounded(t *testing.T) {
 		u.add(reading{Reading: judge.Reading{At: time.Unix(int64(i), 0), Memory: float64(i)}, window: i / 500})
 		u.add(reading{Reading: judge.Reading{At: time.Unix(int64(i), 0), Memory: -1}, window: i / 500}) // the same one, seen again
 		if i == 505 {
-			window, before := megabytes(u.of(p, 1))
+			window, before := megabytes(u.of(p, 1, nil))
 			assert.Len(t, window, 5, "but the first one of the window")
-			assert.Len(t, before, pastReadings-5)
+			assert.Len(t, before, pastReadings-6, "the first one is among them")
 		}
 	}
-	n := u.of(p, 1)
+	n := u.of(p, 1, nil)
 	assert.Len(t, n.Readings, keepReadings)
 	assert.InDelta(t, 999, n.Readings[keepReadings-1].Memory, 0)
 	assert.False(t, slices.ContainsFunc(n.Readings, func(r judge.Reading) bool { return r.Memory < 0 }))

@@ -64,6 +64,43 @@ func (w *Watch) Begin(onTrial plan.Side, weight int) {
 	signal(w.kick)
 }
 
+// past is what a side did in the last window in which it had traffic, and in all windows until then in which the same side
+// was on trial.
+type past struct {
+	judge.Numbers
+
+	onTrial plan.Side
+	all     judge.Traffic
+	long    time.Duration
+}
+
+// reference is what the past says of a side that has no traffic now: what all windows brought together, because the last one
+// alone may be short, and too quiet to say how many errors are usual; but the last one where more of its requests failed,
+// because what began to fail for both sides is not the image's fault.
+func (p past) reference() (t judge.Traffic, long time.Duration) {
+	if p.Traffic.Errors*p.all.Requests > p.all.Errors*p.Traffic.Requests {
+		return p.Traffic, p.Window
+	}
+	return p.all, p.long
+}
+
+// then is the past after one window more; little says that it had too few requests to compare with by itself. What a side did
+// on trial is told by one window.
+func (p past) then(n past, little bool) past {
+	n.all, n.long = n.Traffic, n.Window
+	if p.onTrial == n.onTrial && string(n.onTrial) != n.Name {
+		n.all, n.long = together(p.all, n.Traffic), p.long+n.Window
+		if little {
+			n.Numbers = p.Numbers
+		}
+		return n
+	}
+	if little {
+		return p
+	}
+	return n
+}
+
 // remember keeps what each side did in the window that ends, if it had traffic worth comparing with.
 func (w *Watch) remember() {
 	from, to, ok := w.between(0)
@@ -71,11 +108,19 @@ func (w *Watch) remember() {
 		return
 	}
 	for _, s := range []*side{&w.gray, &w.prod} {
-		n := w.numbers(s)
+		n := past{Numbers: judge.Numbers{Name: string(s.name)}, onTrial: w.window.onTrial}
 		n.Window, n.Traffic = to.at.Sub(from.at), difference(from.of(s.name), to.of(s.name))
-		if _, had := w.past[s.name]; n.Traffic.Requests >= float64(max(1, w.Limits.MinRequests)) || !had && n.Traffic.Requests > 0 {
-			w.past[s.name] = n
+		if n.Traffic.Requests == 0 {
+			continue
 		}
+		s.loads[w.window.number] = n.Traffic.Requests / n.Window.Seconds() / float64(max(1, len(s.usages(w.window.number))))
+		n.Usage = s.usages(w.window.number)
+		if before, had := w.past[s.name]; had {
+			n = before.then(n, n.Traffic.Requests < float64(w.Limits.MinRequests))
+		} else {
+			n.all, n.long = n.Traffic, n.Window
+		}
+		w.past[s.name] = n
 	}
 }
 
@@ -238,7 +283,7 @@ func (w *Watch) usePast(s *judge.Sample) {
 		return
 	}
 	s.ReferenceIsPast = true
-	s.Reference.Traffic, s.Reference.Window = past.Traffic, past.Window
+	s.Reference.Traffic, s.Reference.Window = past.reference()
 	s.Reference.Usage = past.Usage
 	s.Reference.Swing = w.sequence.Swing()
 }

@@ -16,7 +16,24 @@ const smallFault = 0.01
 // than production from chance, at so many requests a second of both sides of which production fails that share (0..1).
 // seen is false where the plan may well be over before the evidence is there: such an image would be promoted. What is
 // enough for half of the runs is doubled for that.
+//
+// Where a step may take longer for the sake of memory and CPU, the text says that, too.
 func Foresee(p Plan, rate, failing float64, l judge.Limits) (text string, seen bool) {
+	text, seen = foreseeErrors(p, rate, failing, l)
+	return text + foreseeReadings(p), seen
+}
+
+// foreseeReadings is about the watch of the last weight: see judge.Awaited.
+func foreseeReadings(p Plan) string {
+	for _, s := range p.Steps {
+		if s.Kind == Watch && s.Side == Gray && s.Weight == 100 && s.Duration > 0 && s.Duration < judge.LongestWait {
+			return fmt.Sprintf("; with metrics.k8s.io weight 100 is watched for up to %s, until there are the readings that tell a leak", rough(judge.LongestWait))
+		}
+	}
+	return ""
+}
+
+func foreseeErrors(p Plan, rate, failing float64, l judge.Limits) (text string, seen bool) {
 	if rate <= 0 {
 		return "no requests could be counted in the last seconds, so it cannot be foretold how long a bad image takes to be found", true
 	}

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +33,8 @@ func TestForesee(t *testing.T) {
 		{"too little traffic", watch(time.Minute, 5), 20, "7m0s at weight 5, in half of the runs sooner; the steps of this plan bring 7 % of the time that it takes to be sure: it may be promoted. Make step-duration longer", false},
 		{"hardly any", watch(time.Minute, 5), 0.02, "at 0.02 requests/s", false},
 		{"all at once", watch(time.Minute, 100), 200, "no step has users on both sides", true},
+		{"a short last weight", watch(time.Minute, 5, 100), 500, "; with metrics.k8s.io weight 100 is watched for up to 2m0s, until there are the readings that tell a leak", true},
+		{"a long last weight", watch(2*time.Minute, 5, 100), 200, "requests/s", true},
 		{"no traffic", watch(time.Minute, 5), 0, "no requests could be counted", true},
 	}
 	for _, tt := range tests {
@@ -38,6 +42,8 @@ func TestForesee(t *testing.T) {
 			text, seen := Foresee(tt.plan, tt.rate, 0, judge.Defaults())
 			assert.Contains(t, text, tt.want)
 			assert.Equal(t, tt.seen, seen)
+			short := slices.ContainsFunc(tt.plan.Steps, func(s Step) bool { return s.Kind == Watch && s.Weight == 100 && s.Duration < judge.LongestWait })
+			assert.Equal(t, short, strings.Contains(text, "metrics.k8s.io"))
 		})
 	}
 }

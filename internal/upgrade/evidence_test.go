@@ -66,6 +66,36 @@ func TestTheUserSaysHowLongAStepWaitsForEvidence(t *testing.T) {
 	})
 }
 
+// TestWhatIsAwaitedMakesAStepLonger, as long as the user lets it, and nothing follows where it does not come.
+func TestWhatIsAwaitedMakesAStepLonger(t *testing.T) {
+	for name, tt := range map[string]struct {
+		come, timeout, want time.Duration
+	}{
+		"it comes":      {40 * time.Second, 0, 40 * time.Second},
+		"it never does": {time.Hour, 0, 3 * time.Minute},
+		"no more time":  {time.Hour, 45 * time.Second, 45 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				var begun time.Time
+				w.verdict = func(_ plan.Side, weight int) []judge.Check {
+					if begun.IsZero() {
+						begun = time.Now().Add(-30 * time.Second)
+					}
+					growth := judge.Check{Name: "memory-growth", Verdict: judge.Pass, Awaits: weight == 5 && time.Since(begun) < tt.come}
+					return []judge.Check{{Name: judge.NameRequests, Verdict: judge.Pass}, growth}
+				}
+				u := w.upgrade("1")
+				u.Config.StepTimeout = tt.timeout
+				story := u.Run(t.Context())
+				assert.Equal(t, plan.Promoted, story.Outcome, "%+v", story.Failure)
+				assert.Equal(t, tt.want, watched(t, story, 5).Round(time.Second))
+			})
+		})
+	}
+}
+
 // TestEvidenceThatComesInTheExtensionIsEnough: logs that can be read again let the step go on.
 func TestEvidenceThatComesInTheExtensionIsEnough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -189,9 +189,12 @@ func (r *run) still(ctx context.Context, weight int) error {
 	return r.foreignWeight(now, weight)
 }
 
+// awaitEvery is the pause between looks for what is awaited: readings of metrics.k8s.io, one in about 15 s.
+const awaitEvery = 5 * time.Second
+
 // watch lets the time of a step pass and returns its verdict. Findings end it at once through ctx. Missing evidence
-// (judge.Missing) makes it longer, up to Config.StepLimit, then the answer is "not enough evidence".
-// A duration of 0 asks for no evidence.
+// (judge.Missing) makes it longer, up to Config.StepLimit, then the answer is "not enough evidence"; what is awaited
+// (judge.Awaited) makes it longer, too, but nothing follows where it does not come. A duration of 0 asks for no evidence.
 func (r *run) watch(ctx context.Context, s plan.Step) error {
 	if err := sleep(ctx, s.Duration); err != nil {
 		return err
@@ -199,7 +202,11 @@ func (r *run) watch(ctx context.Context, s plan.Step) error {
 	checks := r.Watcher.Verdict()
 	if s.Duration > 0 {
 		for until := time.Now().Add(r.Config.StepLimit() - s.Duration); r.thin(checks) && time.Now().Before(until); checks = r.Watcher.Verdict() {
-			if err := sleep(ctx, time.Second); err != nil {
+			pause := time.Second
+			if len(judge.Missing(checks, r.Config.Limits)) == 0 {
+				pause = awaitEvery
+			}
+			if err := sleep(ctx, pause); err != nil {
 				return err
 			}
 		}
@@ -221,7 +228,7 @@ func (r *run) watch(ctx context.Context, s plan.Step) error {
 
 // thin says that a window does not hold enough to go on, nor to go back.
 func (r *run) thin(checks []judge.Check) bool {
-	return len(judge.Failed(checks)) == 0 && len(judge.Missing(checks, r.Config.Limits)) > 0
+	return len(judge.Failed(checks)) == 0 && len(judge.Missing(checks, r.Config.Limits))+len(judge.Awaited(checks)) > 0
 }
 
 // verdict turns the checks of a step into its end.
