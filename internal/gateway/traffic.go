@@ -29,9 +29,10 @@ func (t *tracker) since(p types.UID, now reading) (counted []count, fresh bool) 
 		return nil, true
 	}
 	fresh = now.began != before.began
+	again := fresh && now.fellSince(before)
 	for series, c := range now.counts {
 		was := before.counts[series].value // 0: a series that was not there
-		if c.value < was {
+		if again || c.value < was {
 			was, fresh = 0, true
 		}
 		if c.value -= was; c.value > 0 {
@@ -39,6 +40,18 @@ func (t *tracker) since(p types.UID, now reading) (counted []count, fresh bool) 
 		}
 	}
 	return counted, fresh
+}
+
+// fellSince says whether some series fell or vanished. Together with another begin of the process it means that all of them
+// started again, also those that have since grown beyond what they were; the begin alone may only mean that the node's clock
+// was set.
+func (r reading) fellSince(before reading) bool {
+	for series, was := range before.counts {
+		if r.counts[series].value < was.value {
+			return true
+		}
+	}
+	return false
 }
 
 // traffic adds up both sides over all replicas and their restarts.
