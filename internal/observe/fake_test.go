@@ -356,7 +356,7 @@ func podOf(side plan.Side, name string) *corev1.Pod {
 			Conditions: []corev1.PodCondition{
 				{Type: corev1.PodReady, Status: corev1.ConditionTrue}, {Type: corev1.ContainersReady, Status: corev1.ConditionTrue},
 			},
-			ContainerStatuses: []corev1.ContainerStatus{{Name: "app", ContainerID: "containerd://1"}},
+			ContainerStatuses: []corev1.ContainerStatus{{Name: "app", ContainerID: "containerd://1", Ready: true}},
 		},
 	}
 }
@@ -378,10 +378,13 @@ func restarted(p *corev1.Pod) *corev1.Pod {
 	return p
 }
 
-// unready is the pod with its conditions at these values.
+// unready is the pod with its conditions at these values, and its containers as they say.
 func unready(p *corev1.Pod, ready, containers corev1.ConditionStatus) *corev1.Pod {
 	p = p.DeepCopy()
 	p.Status.Conditions[0].Status, p.Status.Conditions[1].Status = ready, containers
+	for i := range p.Status.ContainerStatuses {
+		p.Status.ContainerStatuses[i].Ready = containers == corev1.ConditionTrue
+	}
 	return p
 }
 

@@ -395,6 +395,53 @@ func TestTheEndOfASidecarIsNotTheImagesFault(t *testing.T) {
 	})
 }
 
+// TestASidecarThatIsNotReadyIsNotTheImagesFault: its pod is not, and what is upgraded is.
+func TestASidecarThatIsNotReadyIsNotTheImagesFault(t *testing.T) {
+	renews := func(o *Options) {
+		o.Renews = func(_ *corev1.PodSpec, container string) bool { return container == "app" }
+	}
+	for blame, container := range []string{"proxy", "app"} {
+		story(t, renews, func(t *testing.T, s *scene) {
+			s.Begin(plan.Gray, 5)
+			time.Sleep(time.Second)
+			p := unready(podOf(plan.Gray, "cart-gray-1"), corev1.ConditionFalse, corev1.ConditionFalse)
+			other := p.Status.ContainerStatuses[0]
+			other.Name, other.Ready = "proxy", container == "app"
+			p.Status.ContainerStatuses[0].Ready = container == "proxy"
+			p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, other)
+			s.api.send("MODIFIED", p)
+			f, found := s.next(20 * time.Second)
+			assert.Equal(t, blame == 1, found, "%s: %v", container, f.Checks)
+		})
+	}
+}
+
+// TestAnEvictionByThePodsOwnLimitIsTheImagesFault: the kubelet gives the pod up for what it wrote, not for what its node lacks.
+// The reason comes with the end of the containers.
+func TestAnEvictionByThePodsOwnLimitIsTheImagesFault(t *testing.T) {
+	for message, blame := range map[string]bool{
+		`Usage of EmptyDir volume "tmp" exceeds the limit "1Gi". `:                          true,
+		`Container app exceeded its local ephemeral storage limit "1Gi". `:                  true,
+		`Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. `:     true,
+		`The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi. `:        false,
+		`The node was low on resource: memory. Container app was using 1Gi, request is 0. `: false,
+		`The node had condition: [DiskPressure]. `:                                          false,
+	} {
+		story(t, nil, func(t *testing.T, s *scene) {
+			s.Begin(plan.Gray, 5)
+			s.flow(10, 190, 0, 0)
+			time.Sleep(time.Second)
+			p := ended(podOf(plan.Gray, "cart-gray-1"), "a", "Error", 137)
+			p.Status.Phase, p.Status.Reason, p.Status.Message = corev1.PodFailed, "Evicted", message
+			s.api.send("MODIFIED", p)
+			f, found := s.next(10 * time.Second)
+			require.Equal(t, blame, found, message)
+			assert.False(t, f.Infrastructure, message)
+			assert.Len(t, s.Sample().OnTrial.Taken, map[bool]int{true: 0, false: 1}[blame], message)
+		})
+	}
+}
+
 // The requests of a pod that somebody takes away fail whatever runs in it.
 func TestErrorsOfAPodThatWasTakenAwayBlameNobody(t *testing.T) {
 	deleted := podOf(plan.Gray, "cart-gray-1").DeepCopy()

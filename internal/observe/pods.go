@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -171,11 +172,14 @@ func (w *Watch) see(s plan.Side, p *corev1.Pod, first bool) {
 		w.window.restarts[s] = append(w.window.restarts[s], r)
 		signal(w.wake)
 	}
+	if outgrown(p) {
+		known.going, known.lost = true, time.Time{} // its end is told, and another pod comes
+	}
 	signal(w.pods)
 }
 
-// follow notes readiness and containers. A pod whose containers are ready but that is not Ready has lost its node or
-// waits for its gate: no fault of the image.
+// follow notes readiness and containers. A pod whose containers are ready but that is not Ready has lost its node, waits for
+// its gate or for a sidecar: no fault of the image.
 func (k *pod) follow(p *corev1.Pod, now time.Time, renews func(*corev1.PodSpec, string) bool) {
 	ready, since := condition(p, corev1.PodReady)
 	if ready {
@@ -188,9 +192,8 @@ func (k *pod) follow(p *corev1.Pod, now time.Time, renews func(*corev1.PodSpec, 
 	if k.ready && !k.served {
 		k.served, k.servedAt = true, now
 	}
-	containers, _ := condition(p, corev1.ContainersReady)
 	switch {
-	case !k.served || k.going || containers:
+	case !k.served || k.going || containersReady(p, renews):
 		k.lost = time.Time{}
 	case k.lost.IsZero():
 		k.lost = now
@@ -203,6 +206,12 @@ func (k *pod) follow(p *corev1.Pod, now time.Time, renews func(*corev1.PodSpec, 
 	}
 	slices.Sort(k.containers)
 	k.memory = memoryLimit(p, k.containers)
+}
+
+// containersReady says whether all containers are ready that run what is upgraded.
+func containersReady(p *corev1.Pod, renews func(*corev1.PodSpec, string) bool) bool {
+	all, _ := condition(p, corev1.ContainersReady)
+	return all || !slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return !c.Ready && renews(&p.Spec, c.Name) })
 }
 
 // memoryLimit is that of the containers together, in bytes; 0 where one has none.
@@ -256,7 +265,21 @@ func disruption(p *corev1.Pod) string {
 	if p.DeletionTimestamp != nil {
 		return "deleted"
 	}
+	if outgrown(p) {
+		return ""
+	}
 	return p.Status.Reason
+}
+
+// outgrown says that a pod was evicted because it took more storage than its own limits allow, which is its image's doing: its
+// containers ended. Only the kubelet's message tells it from an eviction by a node that is low on something (localStorageEviction
+// in Kubernetes' pkg/kubelet/eviction; since 1.26 there is no condition DisruptionTarget then).
+func outgrown(p *corev1.Pod) bool {
+	return p.Status.Reason == "Evicted" && slices.ContainsFunc([]string{
+		"exceeds the limit",                          // Usage of EmptyDir volume "tmp" exceeds the limit "1Gi".
+		"exceeds the total limit of containers",      // Pod ephemeral local storage usage exceeds the total limit of containers 1Gi.
+		"exceeded its local ephemeral storage limit", // Container app exceeded its local ephemeral storage limit "1Gi".
+	}, func(words string) bool { return strings.Contains(p.Status.Message, words) })
 }
 
 // condition says whether a condition holds, and since when.
