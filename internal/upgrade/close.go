@@ -114,6 +114,26 @@ func (r *run) first(ctx context.Context, c *closing, o plan.Observed) {
 	}
 }
 
+// raise blames the image for what the watch finds of it while another fault is being closed: one cause has several effects, and
+// the one that blames nobody may be seen first. Past the point of no return users would else be brought to the version that the
+// second one blames. It is too late once the blame is settled, or gray is gone.
+func (r *run) raise(ctx context.Context, c *closing, o plan.Observed) {
+	r.mu.Lock()
+	blamed := r.blamed
+	r.mu.Unlock()
+	if blamed == nil || c.failure == nil || c.accused || c.why == plan.ReasonAnomaly || !o.Gray.Exists {
+		return
+	}
+	begun := c.failure.What
+	*c.failure = *r.failure(blamed, c.failure.Step)
+	c.why, c.saved = plan.ReasonAnomaly, false
+	r.note("found while closing: %s", c.failure.What)
+	c.failure.What += "; the close was begun because " + begun
+	if c.acted || o.Promoted { // else after the first write, as ever
+		r.saveClosing(ctx)
+	}
+}
+
 // accuse puts a failed image on hold, once. The gateway's errors alone say no more than that nobody answered: so it is with a
 // node that is lost, which Kubernetes notices only after most of a minute. Users are home by then, and its kubelet is asked.
 func (r *run) accuse(ctx context.Context, c *closing) {
@@ -202,6 +222,7 @@ func (r *run) stepHome(ctx context.Context, c *closing) (home bool, err error) {
 		return false, err
 	}
 	r.first(ctx, c, o)
+	r.raise(ctx, c, o)
 	steps := plan.Close(o, c.why, r.Config.CloseFloor)
 	if len(steps) == 0 {
 		r.home = o.Production.Image
@@ -236,6 +257,9 @@ func (r *run) closeStep(ctx context.Context, c *closing, s plan.Step) error {
 	r.begin(s)
 	if s.Kind == plan.RemoveGray {
 		r.keepLogs(ctx)
+	}
+	if s.Kind == plan.ShiftTraffic && c.promoted && r.watching != nil {
+		r.Watcher.Begin(plan.Production, s.Weight) // who gets the users is judged by how they fare there
 	}
 	err := r.do(ctx, s)
 	r.saveClosing(ctx)

@@ -41,6 +41,7 @@ type run struct {
 	size     int32         // that gray was last grown to
 	longest  time.Duration // of the requests seen
 	found    time.Time     // when the anomaly was found
+	blamed   *plan.Failure // what the watch found first of what is the image's fault
 	guarded  bool          // a watchdog stands by from the first weight on
 	offline  bool          // an offline test: a hold is why it runs
 	tested   string        // how the user's own offline test passed
@@ -147,7 +148,8 @@ func (r *run) stopWatch() {
 	r.watching = nil
 }
 
-// find notes a finding and ends the running step with it.
+// find notes a finding and ends the running step with it. One that comes while that is being closed may still blame the
+// image: see raise.
 func (r *run) find(f judge.Finding) {
 	failure := failureOf(f.Checks, plan.Step{})
 	if f.Infrastructure {
@@ -156,6 +158,9 @@ func (r *run) find(f judge.Finding) {
 	r.mu.Lock()
 	if r.found.IsZero() {
 		r.found = f.At
+	}
+	if r.blamed == nil && failure.Fault == plan.FaultImage {
+		r.blamed = failure
 	}
 	r.mu.Unlock()
 	r.cancel(failure)

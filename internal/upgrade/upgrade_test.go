@@ -95,6 +95,26 @@ func TestRunClosesWhatItFinds(t *testing.T) {
 	}
 }
 
+// TestWhatIsFoundWhileClosingBlamesTheImage: two findings of one cause come in any order. Past the point of no return the first
+// would else bring users to the version that the second one blames.
+func TestWhatIsFoundWhileClosingBlamesTheImage(t *testing.T) {
+	for _, weight := range []int{20, 100, 0} {
+		t.Run(fmt.Sprintf("weight %d", weight), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.findAt, w.finding, w.then = weight, badNode, &badImage
+				story := w.upgrade("1").Run(t.Context())
+				assert.Equal(t, plan.RolledBack, story.Outcome)
+				require.NotNil(t, story.Failure)
+				assert.Equal(t, "gray answered 5xx to 41 of 1203 requests; the close was begun because node lost", story.Failure.What)
+				require.Len(t, w.record.Holds, 1)
+				assert.Equal(t, story.Failure.What, w.record.Holds[0].Why)
+				home(t, w, "sha256:old")
+			})
+		})
+	}
+}
+
 // TestTheStoryTellsWhatDiffersFromBefore: the image after a promotion, nothing after a close.
 func TestTheStoryTellsWhatDiffersFromBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -38,6 +38,7 @@ type world struct {
 	startSticks bool
 	findAt      int // a finding when this weight is reached; -1: never
 	finding     judge.Finding
+	then        *judge.Finding // found a quarter of a second after it
 	confirmFail bool
 	mute        bool                                              // no gray pod reports its digest
 	verdict     func(onTrial plan.Side, weight int) []judge.Check // nil: enough of everything, nothing wrong
@@ -321,8 +322,14 @@ func (w *world) Begin(onTrial plan.Side, weight int) {
 		return
 	}
 	w.findAt = -1
-	f := w.finding
-	time.AfterFunc(5*time.Second, func() {
+	w.find(5*time.Second, w.finding)
+	if w.then != nil {
+		w.find(5*time.Second+250*time.Millisecond, *w.then)
+	}
+}
+
+func (w *world) find(in time.Duration, f judge.Finding) {
+	time.AfterFunc(in, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.findings != nil {
