@@ -92,11 +92,12 @@ func (r *run) drift(ctx context.Context) *plan.Failure {
 	return nil
 }
 
-// grayIsDown tells pods that are gone from those that are there, proven, and not ready any more while production serves: that
-// is the image's own doing.
+// grayIsDown tells pods that are gone from those that are there, proven, and not ready any more while all of production serves:
+// that is the image's own doing. Where production lacks a pod, too, what both share may be; the watch, which compares them for
+// longer than this look, may still blame the image (raise).
 func (r *run) grayIsDown(o plan.Observed, weight int) *plan.Failure {
 	where := "Service " + r.Target.Namespace + "/" + r.Target.GrayService()
-	if o.Gray.Unready > 0 && o.Production.Ready+o.Production.Old > 0 {
+	if o.Gray.Unready > 0 && o.Production.Ready+o.Production.Old >= max(1, o.Production.Replicas) {
 		return plan.Failf(plan.FaultImage, where, "%w at weight %d: %d of its pods passed their verification and are not ready any more", errNobodyServes, weight, o.Gray.Unready)
 	}
 	return plan.Failf(plan.FaultInfrastructure, where, "%w at weight %d", errNobodyServes, weight)
