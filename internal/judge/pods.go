@@ -42,17 +42,17 @@ func restarts(s Sample, l Limits) Check {
 	return c
 }
 
-// endsByPod is how many containers that run what is upgraded ended, by pod. A pod whose container has just ended is
-// neither counted as serving nor as not ready.
+// endsByPod is the share (0..1) of pods in which a container ended that runs what is upgraded; one that ends again and again is
+// one. A pod whose container has just ended is neither counted as serving nor as not ready.
 func (n Numbers) endsByPod() float64 {
-	ended, of := 0, map[string]bool{}
+	own, of := map[string]bool{}, map[string]bool{}
 	for _, r := range n.Restarts {
 		of[r.Pod] = true
 		if !r.Foreign {
-			ended++
+			own[r.Pod] = true
 		}
 	}
-	return ratio(float64(ended), float64(max(n.Pods+len(n.NotReady), len(of))))
+	return ratio(float64(len(own)), float64(max(n.Pods+len(n.NotReady), len(of))))
 }
 
 // worstRestart is the one to name: an OOM kill before the others.

@@ -2,6 +2,7 @@ package judge
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -241,11 +242,11 @@ func TestRules(t *testing.T) {
 		{"two restarts, one allowed", "restarts", func(s *Sample, l *Limits) { restarted(2)(s, nil); l.Restarts = 1 }, Fail},
 		{"production ends as often", "restarts", func(s *Sample, _ *Limits) {
 			restarted(1)(s, nil)
-			s.Reference.Restarts = slices.Repeat([]Restart{{Pod: "p"}}, 4)
+			s.Reference.Restarts = endsOf(4)
 		}, Fail},
 		{"production ends less often", "restarts", func(s *Sample, _ *Limits) {
 			restarted(1)(s, nil)
-			s.Reference.Restarts = slices.Repeat([]Restart{{Pod: "p"}}, 3)
+			s.Reference.Restarts = endsOf(3)
 		}, Fail},
 		{"production restarted", "restarts", func(s *Sample, _ *Limits) { s.Reference.Restarts = []Restart{{Pod: "p"}} }, Pass},
 
@@ -585,6 +586,15 @@ func TestASidecarThatEndsIsNotTheImagesFault(t *testing.T) {
 	}
 }
 
+// endsOf is one end in each of so many pods.
+func endsOf(pods int) []Restart {
+	var all []Restart
+	for i := range pods {
+		all = append(all, Restart{Pod: fmt.Sprintf("p%d", i)})
+	}
+	return all
+}
+
 // TestTheOnlyPodThatEndsIsTheImagesFault: when it is seen to end, it is neither ready nor lost.
 func TestTheOnlyPodThatEndsIsTheImagesFault(t *testing.T) {
 	killed := []Restart{{Pod: "g1", Container: "app", Reason: "OOMKilled", ExitCode: 137}}
@@ -594,7 +604,8 @@ func TestTheOnlyPodThatEndsIsTheImagesFault(t *testing.T) {
 	}{
 		"production is well":            {nil, true},
 		"one of ten of production ends": {[]Restart{{Pod: "p1"}}, true},
-		"all of production end":         {slices.Repeat([]Restart{{Pod: "p1"}}, 10), false},
+		"one ends again and again":      {slices.Repeat([]Restart{{Pod: "p1"}}, 10), true},
+		"all of production end":         {endsOf(10), false},
 	} {
 		s := healthy()
 		s.OnTrial.Pods, s.OnTrial.Restarts = 0, killed
