@@ -25,8 +25,8 @@ func (s Sample) wider() float64 {
 // moment makes some, and the 99th percentile of 50 requests is one of them.
 const straySlow = 10
 
-// blatant is the share of requests over the bound from which slowness ends a step at once, four times that against a
-// reference of another time. Less is weighed at the end of the step, against the whole of it.
+// blatant is the share of failed or slow requests more than the reference's that no weight is raised with. Against a reference
+// of another time, four times that ends a step at once where it is slowness; less is weighed at the end of the step.
 const blatant = 0.05
 
 // latency fails where the 99th percentile is over the absolute limit or, without one, over twice the reference's and
@@ -122,7 +122,7 @@ func (c Check) slow(s Sample, l Limits, got reading, bound float64, versus strin
 		return c
 	}
 	if s.Evidence != nil {
-		c = c.weigh(s.Evidence.Slow, l.need(forSlow))
+		c = c.weigh(s.Evidence.Slow, l.need(forSlow), slow > blatant*got.total)
 		if c.Verdict == Fail && got.over && got.seconds < bound {
 			c.Verdict = Inconclusive
 			c.Why += "; the gateway's histogram cannot tell"

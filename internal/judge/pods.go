@@ -156,7 +156,7 @@ func newTemplates(s Sample, l Limits, n looks) Check {
 		c.Verdict = Inconclusive
 		c.Why = fmt.Sprintf("the logs of %s are not known well enough to say what is new: %s", s.Reference.Name, c.Why)
 	case s.Evidence != nil:
-		return c.weigh((likeliest(fresh, l.NewErrorLogs)+s.Evidence.NewLogs)/2, l.need(forLogs))
+		return c.weigh((likeliest(fresh, l.NewErrorLogs)+s.Evidence.NewLogs)/2, l.need(forLogs), false)
 	case often(fresh, l.NewErrorLogs) < pastLines:
 		c.Why += fmt.Sprintf("; none %d times, which it takes where %s does not write now", pastLines, s.Reference.Name)
 		if c.Verdict = Inconclusive; n == endOfStep {

@@ -100,8 +100,9 @@ func errorShare(s Sample, l Limits) Check {
 	case s.Evidence == nil:
 		return c.againstThePast(s, l).excused(s)
 	case c.Verdict == Fail:
-		c = c.weigh(s.Evidence.Errors, l.need(forErrors))
-		if c.Verdict == Fail && !clearly(trial, normal+limit/100) {
+		sure := clearly(trial, normal+limit/100)
+		c = c.weigh(s.Evidence.Errors, l.need(forErrors), sure && share-normal > blatant)
+		if c.Verdict == Fail && !sure {
 			c.Verdict = Inconclusive
 			c.Why += "; worse than the other side for certain, but perhaps within the limit"
 		}

@@ -234,16 +234,19 @@ func (n looks) chance() float64 {
 // The step at weight 100 waits until a pod has so many readings in it: it is the last one that sees a leak that was too slow,
 // or began too late, for those before. Of six readings one pair may stand in falling order for p < 0.01 (6 of 720 orders).
 // They come once in 15 s, and the first one of a window is left out, so it takes 105 s or less; what has not come after
-// LongestWait, since the window began, is not waited for.
+// LongestWait, since the window began, is not waited for. Whoever asks for a step of less than LeastStep wants an end sooner
+// than that.
 const (
 	enoughReadings = 6
 	LongestWait    = 2 * time.Minute
+	LeastStep      = 30 * time.Second
 )
 
 // awaitsReadings says whether the step is to wait for readings: a pod of gray has some, so more will come. Weights at which
 // production has users, too, do not wait: what they saw adds up.
 func (s Sample) awaitsReadings() bool {
-	if s.NoResources || s.OnTrial.Name != "gray" || s.share() < 100 || s.To.Sub(s.From) >= LongestWait {
+	begun := s.To.Sub(s.From)
+	if s.NoResources || s.OnTrial.Name != "gray" || s.share() < 100 || begun < LeastStep-settled || begun >= LongestWait {
 		return false
 	}
 	come, most := false, 0

@@ -237,8 +237,10 @@ func TestTheLastWeightWaitsForReadings(t *testing.T) {
 			trial(leak(0, 1, 5))(s)
 			s.OnTrial.Name, s.Reference.Name, s.Weight = "production", "gray", 0
 		}, false},
-		"not for ever":      {func(s *Sample) { trial(leak(0, 1, 5))(s); s.To = s.From.Add(LongestWait) }, false},
-		"no metrics.k8s.io": {func(s *Sample) { trial(leak(0, 1, 5))(s); s.NoResources = true }, false},
+		"a step of 30 s":     {func(s *Sample) { trial(leak(0, 1, 1))(s); s.To = s.From.Add(29500 * time.Millisecond) }, true},
+		"not in short steps": {func(s *Sample) { trial(leak(0, 1, 1))(s); s.To = s.From.Add(20 * time.Second) }, false},
+		"not for ever":       {func(s *Sample) { trial(leak(0, 1, 5))(s); s.To = s.From.Add(LongestWait) }, false},
+		"no metrics.k8s.io":  {func(s *Sample) { trial(leak(0, 1, 5))(s); s.NoResources = true }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := healthy()

@@ -69,8 +69,10 @@ func (l Limits) need(b budget) float64 { return 100 / l.FalseAlarmPercent / floa
 // doubt is the part of that evidence from which on a step waits for more of it.
 const doubt = 0.1
 
-// weigh decides a check whose number was found to be above its limit, by the evidence that this is more than chance.
-func (c Check) weigh(evidence, need float64) Check {
+// weigh decides a check whose number was found to be above its limit, by the evidence that this is more than chance. What is
+// gross is never passed for want of evidence: at a high weight it comes slowly (one bet wins at most one by the share of the
+// side on trial), and more users would meet it meanwhile.
+func (c Check) weigh(evidence, need float64, gross bool) Check {
 	if !usable(evidence, need) {
 		return c.unknown("the evidence is unusable: %s", c.Why)
 	}
@@ -81,6 +83,9 @@ func (c Check) weigh(evidence, need float64) Check {
 		c.Verdict = Fail
 	case evidence >= doubt*need:
 		c.Verdict = Inconclusive
+	case gross:
+		c.Verdict = Inconclusive
+		c.Why += ": too much to go on before it is there"
 	default:
 		c.Verdict = Pass
 		c.Why += ": not more than chance, as far as can be told"

@@ -26,7 +26,14 @@ func Foresee(p Plan, rate, failing float64, l judge.Limits) (text string, seen b
 // foreseeReadings is about the watch of the last weight: see judge.Awaited.
 func foreseeReadings(p Plan) string {
 	for _, s := range p.Steps {
-		if s.Kind == Watch && s.Side == Gray && s.Weight == 100 && s.Duration > 0 && s.Duration < judge.LongestWait {
+		if s.Kind != Watch || s.Side != Gray || s.Weight != 100 || s.Duration == 0 {
+			continue
+		}
+		switch {
+		case s.Duration < judge.LeastStep:
+			return fmt.Sprintf("; a leak, or more CPU by request, is hardly seen in steps of %s: metrics.k8s.io tells of it once in 15 s. From a step-duration of %s on, weight 100 waits for that",
+				s.Duration, judge.LeastStep)
+		case s.Duration < judge.LongestWait:
 			return fmt.Sprintf("; with metrics.k8s.io weight 100 is watched for up to %s, until there are the readings that tell a leak", rough(judge.LongestWait))
 		}
 	}

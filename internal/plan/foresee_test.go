@@ -34,6 +34,7 @@ func TestForesee(t *testing.T) {
 		{"hardly any", watch(time.Minute, 5), 0.02, "at 0.02 requests/s", false},
 		{"all at once", watch(time.Minute, 100), 200, "no step has users on both sides", true},
 		{"a short last weight", watch(time.Minute, 5, 100), 500, "; with metrics.k8s.io weight 100 is watched for up to 2m0s, until there are the readings that tell a leak", true},
+		{"steps too short for memory and CPU", watch(15*time.Second, 5, 100), 500, "; a leak, or more CPU by request, is hardly seen in steps of 15s: metrics.k8s.io tells of it once in 15 s. From a step-duration of 30s on, weight 100 waits for that", false},
 		{"a long last weight", watch(2*time.Minute, 5, 100), 200, "requests/s", true},
 		{"no traffic", watch(time.Minute, 5), 0, "no requests could be counted", true},
 	}
