@@ -560,3 +560,63 @@ func TestVerdictBeforeAnythingWasSeenPassesNothing(t *testing.T) {
 	}
 	assert.Zero(t, s.Rate())
 }
+
+// TestWhatTakesThePodsOfBothSidesBlamesNobody: readiness probes that ask a shared dependency do so at times of their own. Gray's pod is the first to be seen in one of so many cases.
+func TestWhatTakesThePodsOfBothSidesBlamesNobody(t *testing.T) {
+	story(t, nil, func(t *testing.T, s *scene) {
+		falls := func(side plan.Side, name string) {
+			s.api.send("MODIFIED", unready(podOf(side, name), corev1.ConditionFalse, corev1.ConditionFalse))
+		}
+		s.Begin(plan.Gray, 20)
+		s.flow(40, 160, 0, 0)
+		time.Sleep(10 * time.Second)
+		falls(plan.Gray, "cart-gray-1")
+		time.Sleep(time.Second)
+		falls(plan.Gray, "cart-gray-2")
+		for _, p := range []string{"cart-1", "cart-2", "cart-3", "cart-4"} {
+			falls(plan.Production, p)
+		}
+		f, found := s.next(10 * time.Second)
+		if found {
+			assert.True(t, f.Infrastructure, "%v", f.Checks)
+		}
+	})
+}
+
+// TestASidecarsEndDoesNotHideTheImagesOwn: the rule is the same, and what it says is not.
+func TestASidecarsEndDoesNotHideTheImagesOwn(t *testing.T) {
+	renews := func(o *Options) {
+		o.Renews = func(_ *corev1.PodSpec, container string) bool { return container == "app" }
+	}
+	story(t, renews, func(t *testing.T, s *scene) {
+		s.Begin(plan.Gray, 20)
+		s.flow(40, 160, 0, 0)
+		time.Sleep(10 * time.Second)
+		sidecar := ended(podOf(plan.Gray, "cart-gray-1"), "a", "Error", 1)
+		sidecar.Status.ContainerStatuses[0].Name = "proxy"
+		s.api.send("MODIFIED", sidecar)
+		f, found := s.next(time.Second)
+		assert.True(t, found && f.Infrastructure, "%v", f.Checks)
+		s.api.send("MODIFIED", ended(podOf(plan.Gray, "cart-gray-2"), "b", "OOMKilled", 137))
+		f, found = s.next(time.Second)
+		assert.True(t, found && !f.Infrastructure, "%v", f.Checks)
+	})
+}
+
+// TestAPodThatDoesNotComeBackIsNotReady, where its restart is allowed.
+func TestAPodThatDoesNotComeBackIsNotReady(t *testing.T) {
+	story(t, func(o *Options) { o.Limits.Restarts = 1 }, func(t *testing.T, s *scene) {
+		s.Begin(plan.Gray, 20)
+		s.flow(40, 160, 0, 0)
+		time.Sleep(10 * time.Second)
+		p := ended(podOf(plan.Gray, "cart-gray-1"), "a", "Error", 1)
+		s.api.send("MODIFIED", p)
+		time.Sleep(time.Second)
+		s.api.send("MODIFIED", unready(restarted(p), corev1.ConditionFalse, corev1.ConditionFalse))
+		_, found := s.next(20 * time.Second)
+		assert.False(t, found, "it may come back")
+		f, found := s.next(20 * time.Second)
+		assert.True(t, found)
+		assert.Equal(t, []string{judge.NameReady}, names(f.Checks))
+	})
+}

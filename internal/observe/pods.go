@@ -292,16 +292,21 @@ func condition(p *corev1.Pod, name corev1.PodConditionType) (holds bool, since t
 	return false, time.Time{}
 }
 
-// serving counts the pods that serve and names those that did and do not any more; pods that restarted are left to
-// the restarts.
-func (s *side) serving(now time.Time, restarts []judge.Restart) (ready int, notReady []string) {
+// comesBack is how long a pod that restarted is left to the restarts: then it is one that is not ready.
+const comesBack = 30 * time.Second
+
+// serving counts the pods that serve and names those that did and do not any more, after a grace.
+func (s *side) serving(now time.Time, grace time.Duration, restarts []judge.Restart) (ready int, notReady []string) {
 	for _, uid := range slices.Sorted(maps.Keys(s.pods)) {
 		p := s.pods[uid]
-		restarted := slices.ContainsFunc(restarts, func(r judge.Restart) bool { return r.Pod == p.name })
+		wait := grace
+		if slices.ContainsFunc(restarts, func(r judge.Restart) bool { return r.Pod == p.name }) {
+			wait = comesBack
+		}
 		switch {
 		case p.ready:
 			ready++
-		case !p.lost.IsZero() && now.Sub(p.lost) >= notReadyAfter && !restarted:
+		case !p.lost.IsZero() && now.Sub(p.lost) >= wait:
 			notReady = append(notReady, p.name)
 		}
 	}

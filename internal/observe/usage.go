@@ -35,6 +35,7 @@ const pastReadings = 30
 
 // usage is what metrics.k8s.io said of one pod.
 type usage struct {
+	told   time.Time // when it last said something
 	at     time.Time // of the last reading
 	seen   int
 	window int // the number of the window that the last reading was seen in
@@ -121,9 +122,7 @@ func (s *side) take(list podMetrics, err error, now time.Time, window int) {
 		return
 	}
 	s.asked = now
-	here := map[string]bool{}
 	for _, item := range list.Items {
-		here[item.Metadata.Name] = true
 		p := s.podNamed(item.Metadata.Name)
 		if p == nil {
 			continue
@@ -141,8 +140,10 @@ func (s *side) take(list podMetrics, err error, now time.Time, window int) {
 			}
 		}
 		u.add(r)
+		u.told = now
 	}
-	maps.DeleteFunc(s.usage, func(pod string, _ *usage) bool { return !here[pod] })
+	// A node that could not be asked is missing in an answer, with all of its pods.
+	maps.DeleteFunc(s.usage, func(pod string, u *usage) bool { return s.podNamed(pod) == nil || now.Sub(u.told) > usageOld })
 }
 
 func (s *side) podNamed(name string) *pod {

@@ -201,3 +201,25 @@ func TestReadingsAreBounded(t *testing.T) {
 	require.NoError(t, err)
 	assert.Less(t, len(text), 60*keepReadings)
 }
+
+// TestOneAnswerWithoutAPodForgetsNoReadings: metrics-server leaves out the pods of a node that it could not ask in its last round.
+func TestOneAnswerWithoutAPodForgetsNoReadings(t *testing.T) {
+	side := newSide(plan.Gray)
+	side.pods["1"] = &pod{name: "cart-gray-1", served: true, containers: []string{"app"}}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	answer := func(names ...string) (list podMetrics) {
+		at = at.Add(15 * time.Second)
+		list.Items = slices.Grow(list.Items, len(names))[:len(names)]
+		for i, name := range names {
+			list.Items[i].Metadata.Name, list.Items[i].Timestamp = name, at
+		}
+		return list
+	}
+	for range 10 {
+		side.take(answer("cart-gray-1"), nil, at, 1)
+	}
+	kept := len(side.usage["cart-gray-1"].kept)
+	side.take(answer(), nil, at, 1)
+	side.take(answer("cart-gray-1"), nil, at, 1)
+	assert.Greater(t, len(side.usage["cart-gray-1"].kept), kept)
+}

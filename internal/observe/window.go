@@ -179,11 +179,14 @@ func (w *Watch) look(now time.Time) []judge.Finding {
 	return w.findings(now, news)
 }
 
-// news returns what was not found before in this window, and remembers it.
+// news returns what was not found before in this window, and remembers it. What blames nobody does not hide what blames the
+// image by the same rule: a sidecar may end before the image does.
 func (w *Watch) news(seen []judge.Seen) []judge.Seen {
 	var news []judge.Seen
 	for _, s := range seen {
-		if !slices.ContainsFunc(w.window.found, func(f judge.Seen) bool { return same(s.Check, f.Check) }) {
+		if !slices.ContainsFunc(w.window.found, func(f judge.Seen) bool {
+			return same(s.Check, f.Check) && (s.Check.Infrastructure || !f.Check.Infrastructure)
+		}) {
 			w.window.found = append(w.window.found, s)
 			news = append(news, s)
 		}
@@ -291,7 +294,11 @@ func (w *Watch) usePast(s *judge.Sample) {
 // numbers is what one side did since Begin, but for what measure puts in.
 func (w *Watch) numbers(s *side) judge.Numbers {
 	n := judge.Numbers{Name: string(s.name), Restarts: slices.Clone(w.window.restarts[s.name]), Taken: slices.Clone(w.window.taken[s.name])}
-	n.Pods, n.NotReady = s.serving(time.Now(), n.Restarts)
+	grace := notReadyAfter
+	if s.name != w.window.onTrial {
+		grace = 0 // what takes the pods of both sides takes one of gray's first in one of two cases
+	}
+	n.Pods, n.NotReady = s.serving(time.Now(), grace, n.Restarts)
 	n.Usage = s.usages(w.window.number)
 	return n
 }
