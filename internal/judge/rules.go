@@ -154,6 +154,12 @@ func Blamed(checks []Check) bool {
 	return false
 }
 
+// Excuses says that what a check measures is above its limit, and not the image's fault: somebody took a pod away, or the other
+// side fares as badly.
+func (c Check) Excuses() bool {
+	return c.Verdict == Fail && c.Infrastructure || c.Name == NameReady && c.Verdict == Inconclusive && c.Got > c.Limit
+}
+
 // share is the percent of requests configured to go to the side on trial.
 func (s Sample) share() int { return ShareOnTrial(s.OnTrial.Name, s.Weight) }
 

@@ -134,21 +134,51 @@ func (r *run) raise(ctx context.Context, c *closing, o plan.Observed) {
 	}
 }
 
-// accuse puts a failed image on hold, once. The gateway's errors alone say no more than that nobody answered: so it is with a
-// node that is lost, which Kubernetes notices only after most of a minute. Users are home by then, and its kubelet is asked.
+// accuse puts a failed image on hold, once. Users are home, or on their way: now there is time to hear what excuses it. What takes
+// the pods of both sides, or evicts one, may be seen in gray's requests and pods first: the watch is asked again. And the
+// gateway's errors alone say no more than that nobody answered: so it is with a node that is lost, which Kubernetes notices only
+// after most of a minute, and its kubelet is asked.
 func (r *run) accuse(ctx context.Context, c *closing) {
 	if c.accused || c.seen == nil || c.failure == nil || c.why != plan.ReasonAnomaly {
 		return
 	}
 	c.accused = true
+	if why := r.spared(c); why != "" {
+		c.spare("seen a moment later: " + why)
+		return
+	}
 	lost := r.lost(ctx, c)
 	if len(lost) == 0 {
 		r.hold(*c.seen, c.failure)
 		return
 	}
-	c.why, c.failure.Fault = plan.ReasonInfrastructure, plan.FaultInfrastructure
-	c.failure.What += fmt.Sprintf("; the node of gray pod %s does not answer, so the image is not blamed", lost[0])
+	c.spare(fmt.Sprintf("the node of gray pod %s does not answer, so the image is not blamed", lost[0]))
 	r.note("the nodes of these gray pods do not answer: %s", strings.Join(lost, ", "))
+}
+
+// spare takes the blame off the image.
+func (c *closing) spare(why string) {
+	c.why, c.failure.Fault = plan.ReasonInfrastructure, plan.FaultInfrastructure
+	c.failure.What += "; " + why
+}
+
+// spared is what the watch says now that blames nobody, if it says so of everything that the image was found guilty of; else "".
+func (r *run) spared(c *closing) (why string) {
+	if r.watching == nil {
+		return ""
+	}
+	now := judge.Judge(r.Watcher.Sample(), r.Config.Limits)
+	for _, f := range c.failure.Checks {
+		i := slices.IndexFunc(now, func(n judge.Check) bool { return n.Name == f.Name })
+		switch {
+		case f.Verdict != judge.Fail || f.Infrastructure:
+			continue
+		case i < 0 || !now[i].Excuses():
+			return ""
+		}
+		why = now[i].Why
+	}
+	return why
 }
 
 // askNodes bounds how long the nodes of gray pods are asked.

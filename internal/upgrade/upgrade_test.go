@@ -115,6 +115,36 @@ func TestWhatIsFoundWhileClosingBlamesTheImage(t *testing.T) {
 	}
 }
 
+// TestWhatIsSeenWhileClosingSparesTheImage: the kubelet tells of an eviction when all containers have ended, and requests have
+// failed by then.
+func TestWhatIsSeenWhileClosingSparesTheImage(t *testing.T) {
+	for name, tt := range map[string]struct {
+		taken []string
+		holds int
+	}{
+		"a pod was evicted": {[]string{"cart-gray-1"}, 0},
+		"none was":          {nil, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.findAt, w.finding = 20, badImage
+				w.sample = judge.Sample{
+					Weight: 20, Evidence: &judge.Evidence{Errors: 1e6},
+					OnTrial:   judge.Numbers{Name: "gray", Pods: 1, Taken: tt.taken, Traffic: judge.Traffic{Requests: 1203, Errors: 41}},
+					Reference: judge.Numbers{Name: "production", Pods: 3, Traffic: judge.Traffic{Requests: 4812}},
+				}
+				story := w.upgrade("1").Run(t.Context())
+				require.NotNil(t, story.Failure)
+				assert.Len(t, w.record.Holds, tt.holds)
+				assert.Equal(t, tt.holds == 0, story.Outcome == plan.Closed, story.Outcome)
+				assert.Equal(t, tt.holds == 0, strings.Contains(story.Failure.What, "seen a moment later: "), story.Failure.What)
+				home(t, w, "sha256:old")
+			})
+		})
+	}
+}
+
 // TestTheStoryTellsWhatDiffersFromBefore: the image after a promotion, nothing after a close.
 func TestTheStoryTellsWhatDiffersFromBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
