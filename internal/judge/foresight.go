@@ -39,3 +39,27 @@ func TimeToTell(share, usually, rate float64, weight int, l Limits) (d time.Dura
 
 // typicalBlock is how often the watch asks the gateway.
 const typicalBlock = 250 * time.Millisecond
+
+// Hidden says where a limit for the 99th percentile cannot be seen: it lies inside a coarse bucket of the gateway's histogram, in
+// milliseconds. What is in that bucket is taken to be spread evenly over it, so that a service that is faster than the limit may
+// seem slower. ok is false where the limit is near a bound, or there is none.
+func Hidden(l Limits, h []Bucket) (from, to float64, ok bool) {
+	if l.P99 <= 0 || !sound(h) {
+		return 0, 0, false
+	}
+	bound := l.P99.Seconds()
+	for _, b := range h[:len(h)-1] {
+		if b.Le >= bound {
+			to = b.Le
+			break
+		}
+		from = b.Le
+	}
+	if to == 0 || to-from <= coarse*from || to-bound <= nearBound*to || bound-from <= nearBound*from {
+		return 0, 0, false
+	}
+	return 1000 * from, 1000 * to, true
+}
+
+// nearBound is how near the bound of a bucket a limit must be to be as good as on it.
+const nearBound = 0.05

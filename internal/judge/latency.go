@@ -112,7 +112,7 @@ func Slower(bound float64, h []Bucket) float64 {
 // slow decides a latency check once its bound, in seconds, is known.
 func (c Check) slow(s Sample, l Limits, got reading, bound float64, versus string, n looks) Check {
 	slow := Slower(bound, s.OnTrial.Traffic.Latency)
-	c.Why = fmt.Sprintf("%s answered 99 %% of %.0f requests within %s (limit %.0f ms), %.0f slower%s",
+	c.Why = fmt.Sprintf("%s: p99 of %.0f requests is %s (limit %.0f ms), %.0f slower%s",
 		s.OnTrial.Name, got.total, got, 1000*bound, slow, versus)
 	c = c.decide(1000*got.seconds, 1000*bound)
 	if got.over && usable(bound) {
@@ -149,12 +149,23 @@ type reading struct {
 	seconds float64
 	over    bool    // it lies above the last finite bound, which seconds then is
 	total   float64 // requests in the histogram
+	from    float64 // bounds of its bucket, in seconds: more than that is not known
+	to      float64
 }
 
-// String writes it in milliseconds.
+// coarse is how many times wider than its lower bound a bucket must be for its bounds to be told in place of a number.
+const coarse = 0.25
+
+// String writes it in milliseconds. Of a coarse bucket, such as Traefik's from 300 to 1200 ms, a number in it would be
+// believed.
 func (r reading) String() string {
-	if r.over {
+	switch {
+	case r.over:
 		return fmt.Sprintf("more than %.0f ms", 1000*r.seconds)
+	case r.from == 0 && r.to > 0:
+		return fmt.Sprintf("at most %.0f ms", 1000*r.to)
+	case r.to-r.from > coarse*r.from:
+		return fmt.Sprintf("%.0f to %.0f ms", 1000*r.from, 1000*r.to)
 	}
 	return fmt.Sprintf("%.0f ms", 1000*r.seconds)
 }
@@ -172,6 +183,7 @@ func quantile(q float64, h []Bucket) (r reading, ok bool) {
 	rank, from, before := q*r.total, 0.0, 0.0
 	for _, b := range h[:len(h)-1] {
 		if b.Count >= rank {
+			r.from, r.to = from, b.Le
 			r.seconds = from + (b.Le-from)*(rank-before)/(b.Count-before)
 			return r, true
 		}

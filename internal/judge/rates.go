@@ -92,8 +92,8 @@ func errorShare(s Sample, l Limits) Check {
 		limit *= looser
 	}
 	share, normal := ratio(trial.Errors, trial.Requests), ratio(ref.Errors, ref.Requests)
-	c.Why = fmt.Sprintf("%s answered 5xx to %.0f of %.0f requests (%s, limit %s more than %s); %s",
-		s.OnTrial.Name, trial.Errors, trial.Requests, percent(100*share), percent(limit), s.Reference.Name, s.referenceErrors())
+	c.Why = fmt.Sprintf("%s answered 5xx to %.0f of %.0f requests (%s, limit %.2g points more than %s); %s",
+		s.OnTrial.Name, trial.Errors, trial.Requests, percent(100*share), limit, s.Reference.Name, s.referenceErrors())
 	c.OnTrial, c.Reference = percent(100*share), refShare(ref)
 	c = c.decide(math.Max(0, 100*(share-normal)), limit)
 	switch {

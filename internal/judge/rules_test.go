@@ -534,7 +534,7 @@ func TestWhyTellsWithNumbers(t *testing.T) {
 	s.Reference.Traffic = Traffic{Requests: 3611, Errors: 2}
 	s.OnTrial.Restarts = []Restart{{Pod: "g1", Container: "app", Reason: "Error", ExitCode: 2}, {Pod: "g2", Container: "app", Reason: "OOMKilled", ExitCode: 137}}
 	checks := Judge(s, Defaults())
-	assert.Equal(t, "gray answered 5xx to 41 of 1203 requests (3.4 %, limit 1.0 % more than production); production 2 of 3611 (0.06 %)",
+	assert.Equal(t, "gray answered 5xx to 41 of 1203 requests (3.4 %, limit 1 points more than production); production 2 of 3611 (0.06 %)",
 		check(t, checks, "errors").Why)
 	assert.Equal(t, "2 containers of gray ended (limit 0): app of pod g2: killed because it was out of memory (OOMKilled), exit code 137",
 		check(t, checks, "restarts").Why)
@@ -624,13 +624,15 @@ func TestQuantileIsThatOfPrometheus(t *testing.T) {
 		h    []Bucket
 		want reading
 		ok   bool
+		told string
 	}{
-		{"middle of the first bucket", 0.5, histogram(100, 100, 100, 100), reading{0.05, false, 100}, true},
-		{"inside the second", 0.75, histogram(50, 100, 100, 100), reading{0.2, false, 100}, true},
-		{"at a bound", 0.5, histogram(50, 100, 100, 100), reading{0.1, false, 100}, true},
-		{"in the last bucket", 0.99, histogram(0, 0, 50, 100), reading{1.2, true, 100}, true},
-		{"empty", 0.99, histogram(0, 0, 0, 0), reading{}, false},
-		{"none", 0.99, nil, reading{}, false},
+		{"middle of the first bucket", 0.5, histogram(100, 100, 100, 100), reading{seconds: 0.05, over: false, total: 100}, true, "at most 100 ms"},
+		{"inside the second", 0.75, histogram(50, 100, 100, 100), reading{seconds: 0.2, over: false, total: 100}, true, "100 to 300 ms"},
+		{"inside a fine one", 0.5, []Bucket{{0.1, 0}, {0.12, 100}, {math.Inf(1), 100}}, reading{seconds: 0.11, total: 100}, true, "110 ms"},
+		{"at a bound", 0.5, histogram(50, 100, 100, 100), reading{seconds: 0.1, over: false, total: 100}, true, "at most 100 ms"},
+		{"in the last bucket", 0.99, histogram(0, 0, 50, 100), reading{seconds: 1.2, over: true, total: 100}, true, "more than 1200 ms"},
+		{"empty", 0.99, histogram(0, 0, 0, 0), reading{}, false, "0 ms"},
+		{"none", 0.99, nil, reading{}, false, "0 ms"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -639,6 +641,7 @@ func TestQuantileIsThatOfPrometheus(t *testing.T) {
 			assert.InDelta(t, tt.want.seconds, got.seconds, 1e-9)
 			assert.Equal(t, tt.want.over, got.over)
 			assert.InDelta(t, tt.want.total, got.total, 1e-9)
+			assert.Equal(t, tt.told, got.String())
 		})
 	}
 }

@@ -13,13 +13,22 @@ import (
 const smallFault = 0.01
 
 // Foresee says in one sentence how long the weights of a plan take to tell an image that fails 1 % more of its requests
-// than production from chance, at so many requests a second of both sides of which production fails that share (0..1).
+// than production from chance, at so many requests a second of both sides and with what production answers now.
 // seen is false where the plan may well be over before the evidence is there: such an image would be promoted. What is
 // enough for half of the runs is doubled for that.
 //
-// Where a step may take longer for the sake of memory and CPU, the text says that, too.
-func Foresee(p Plan, rate, failing float64, l judge.Limits) (text string, seen bool) {
+// Where a step may take longer for the sake of memory and CPU, or a limit lies where the gateway cannot see it, the text says
+// that, too.
+func Foresee(p Plan, rate float64, now judge.Traffic, l judge.Limits) (text string, seen bool) {
+	failing := 0.0
+	if now.Requests > 0 {
+		failing = now.Errors / now.Requests
+	}
 	text, seen = foreseeErrors(p, rate, failing, l)
+	if from, to, hidden := judge.Hidden(l, now.Latency); hidden {
+		text += fmt.Sprintf("; p99-ms %d lies inside a bucket of the gateway's histogram, %.0f to %.0f ms, so a faster service may seem slower than that: take a bound, or give the gateway finer buckets",
+			l.P99.Milliseconds(), from, to)
+	}
 	return text + foreseeReadings(p), seen
 }
 

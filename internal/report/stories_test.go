@@ -72,13 +72,13 @@ func shift(phase plan.Phase, weight int) plan.Step {
 var (
 	goodErrors = judge.Check{
 		Name: "errors", Verdict: judge.Pass, Got: 0.04, Limit: 0.5, Unit: "percentage points", OnTrial: "0.10 %", Reference: "0.06 %",
-		Why:   "gray answered 5xx to 1 of 1003 requests (0.10 %, limit 0.50 % more than production); production 2 of 3611 (0.06 %)",
+		Why:   "gray answered 5xx to 1 of 1003 requests (0.10 %, limit 0.5 points more than production); production 2 of 3611 (0.06 %)",
 		Trend: &judge.Trend{Unit: "% errors", OnTrial: []float64{0, 0, 0.5, 0}, Reference: []float64{0, 0.1, 0, 0.1}},
 	}
 	badErrors = judge.Check{
 		Name: "errors", Verdict: judge.Fail, Got: 29.8, Limit: 0.5, Unit: "percentage points", OnTrial: "30.0 %", Reference: "0.25 %",
 		Evidence: 1503, Need: 125, Where: "web-gray",
-		Why:   "gray answered 5xx to 61 of 203 requests (30.0 %, limit 0.50 % more than production); production 2 of 811 (0.25 %); evidence 1503, 125 needed",
+		Why:   "gray answered 5xx to 61 of 203 requests (30.0 %, limit 0.5 points more than production); production 2 of 811 (0.25 %); evidence 1503, 125 needed",
 		Trend: &judge.Trend{Unit: "% errors", OnTrial: []float64{0, 5, 28, 31, 30, math.NaN()}, Reference: []float64{0, 1, 0, 0, 0.5, 0}},
 	}
 	newLogs = judge.Check{

@@ -109,11 +109,7 @@ func (r *run) foresee(ctx context.Context) error {
 	if err := sleep(ctx, rateTime); err != nil {
 		return err
 	}
-	now, failing := r.Watcher.Sample().Reference.Traffic, 0.0
-	if now.Requests > 0 {
-		failing = now.Errors / now.Requests
-	}
-	text, seen := plan.Foresee(r.story.Plan, r.Watcher.Rate(), failing, r.Config.Limits)
+	text, seen := plan.Foresee(r.story.Plan, r.Watcher.Rate(), r.Watcher.Sample().Reference.Traffic, r.Config.Limits)
 	stop()
 	for range findings {
 		continue // nobody is on gray: only its end matters
