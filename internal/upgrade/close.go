@@ -116,12 +116,15 @@ func (r *run) first(ctx context.Context, c *closing, o plan.Observed) {
 
 // raise blames the image for what the watch finds of it while another fault is being closed: one cause has several effects, and
 // the one that blames nobody may be seen first. Past the point of no return users would else be brought to the version that the
-// second one blames. It is too late once the blame is settled, or gray is gone.
+// second one blames. It is too late once the blame is settled, or gray is gone. A cancel holds nothing while it leads home.
 func (r *run) raise(ctx context.Context, c *closing, o plan.Observed) {
 	r.mu.Lock()
 	blamed := r.blamed
 	r.mu.Unlock()
 	if blamed == nil || c.failure == nil || c.accused || c.why == plan.ReasonAnomaly || !o.Gray.Exists {
+		return
+	}
+	if c.why == plan.ReasonInterrupted && !o.Promoted {
 		return
 	}
 	begun := c.failure.What

@@ -115,6 +115,29 @@ func TestWhatIsFoundWhileClosingBlamesTheImage(t *testing.T) {
 	}
 }
 
+// TestACancelHoldsNothingWhileItLeadsHome; past the point of no return it would lead to what was found bad.
+func TestACancelHoldsNothingWhileItLeadsHome(t *testing.T) {
+	for weight, want := range map[int]plan.Outcome{20: plan.Interrupted, 0: plan.RolledBack} {
+		t.Run(fmt.Sprintf("weight %d", weight), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.findAt, w.finding = weight, badImage
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				w.onWrite = func(what string) {
+					if what == fmt.Sprintf("weight %d", weight) {
+						time.AfterFunc(4900*time.Millisecond, cancel)
+					}
+				}
+				story := w.upgrade("1").Run(ctx)
+				assert.Equal(t, want, story.Outcome)
+				assert.Equal(t, want == plan.RolledBack, len(w.record.Holds) == 1)
+				home(t, w, "sha256:old")
+			})
+		})
+	}
+}
+
 // TestWhatIsSeenWhileClosingSparesTheImage: the kubelet tells of an eviction when all containers have ended, and requests have
 // failed by then.
 func TestWhatIsSeenWhileClosingSparesTheImage(t *testing.T) {
