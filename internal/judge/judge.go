@@ -41,6 +41,8 @@ type Check struct {
 	// histogram, nothing to compare with): it is inconclusive and said, but Worst and Missing leave it out, because
 	// waiting would not bring it.
 	Absent bool `json:"absent,omitempty"`
+	// Silent says that nobody answered: whose fault that is, is not known from it alone.
+	Silent bool `json:"silent,omitempty"`
 	// Awaits says that more evidence is on its way: the step waits for it, and goes on without it. See Awaited.
 	Awaits bool `json:"awaits,omitempty"`
 }

@@ -139,7 +139,7 @@ func (r *run) raise(ctx context.Context, c *closing, o plan.Observed) {
 
 // accuse puts a failed image on hold, once. Users are home, or on their way: now there is time to hear what excuses it. What takes
 // the pods of both sides, or evicts one, may be seen in gray's requests and pods first: the watch is asked again. And the
-// gateway's errors alone say no more than that nobody answered: so it is with a node that is lost, which Kubernetes notices only
+// gateway's errors, or an account check without an answer, say no more than that nobody answered: so it is with a node that is lost, which Kubernetes notices only
 // after most of a minute, and its kubelet is asked.
 func (r *run) accuse(ctx context.Context, c *closing) {
 	if c.accused || c.seen == nil || c.failure == nil || c.why != plan.ReasonAnomaly {
@@ -189,7 +189,7 @@ const askNodes = 5 * time.Second
 
 func (r *run) lost(ctx context.Context, c *closing) []string {
 	byItself := func(check judge.Check) bool {
-		return check.Name != judge.NameErrors && check.Name != judge.NameLatency && !check.IsQuery()
+		return check.Name != judge.NameErrors && check.Name != judge.NameLatency && !check.IsQuery() && !check.Silent
 	}
 	if c.seen.Promoted || len(c.failure.Checks) == 0 || slices.ContainsFunc(c.failure.Checks, byItself) {
 		return nil

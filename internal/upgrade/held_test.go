@@ -137,17 +137,20 @@ func TestAHoldThatDoesNotMatterIsNotIgnored(t *testing.T) {
 func TestALostNodeIsNotTheImagesFault(t *testing.T) {
 	for name, tt := range map[string]struct {
 		signal  string
+		silent  bool
 		outcome plan.Outcome
 		holds   int
 	}{
-		"errors":   {judge.NameErrors, plan.Closed, 0},
-		"restarts": {judge.NameRestarts, plan.RolledBack, 1},
+		"errors":           {judge.NameErrors, false, plan.Closed, 0},
+		"restarts":         {judge.NameRestarts, false, plan.RolledBack, 1},
+		"no answer":        {"sign-in as alice", true, plan.Closed, 0},
+		"the wrong answer": {"sign-in as alice", false, plan.RolledBack, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld()
 				w.findAt, w.lostNodes = 20, []string{"shop-gray-1"}
-				w.finding = judge.Finding{Checks: []judge.Check{{Name: tt.signal, Verdict: judge.Fail, Why: "gray answered 5xx to 61 of 203 requests"}}}
+				w.finding = judge.Finding{Checks: []judge.Check{{Name: tt.signal, Silent: tt.silent, Verdict: judge.Fail, Why: "gray answered 5xx to 61 of 203 requests"}}}
 				story := w.upgrade("1").Run(t.Context())
 				assert.Equal(t, tt.outcome, story.Outcome)
 				assert.Len(t, w.record.Holds, tt.holds)

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
@@ -90,6 +91,7 @@ func verdicts(trials []trial, results []result, compared map[string]result) []ju
 			Why: fmt.Sprintf("%d pods passed", asked)}
 		if len(failed) > 0 {
 			c = worst(c, failed[0], compared)
+			c.Silent = !slices.ContainsFunc(failed, func(r result) bool { return r.state != silent })
 		}
 		checks = append(checks, c)
 	}

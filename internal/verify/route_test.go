@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -127,18 +128,20 @@ func TestRouteIsAskedForWhatItLeadsToGray(t *testing.T) {
 
 func TestProbe(t *testing.T) {
 	repeated := signIn
-	repeated.Repeat = true
+	repeated.Repeat, repeated.Within = true, time.Second
 	bad := answers(500, "no")
+	mute := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	for _, tt := range []struct {
 		name             string
 		gray, production http.Handler
 		want             judge.Verdict
-		ours             bool
+		ours, silent     bool
 	}{
-		{"all pass", shop, shop, judge.Pass, false},
-		{"gray fails, production passes", bad, shop, judge.Fail, false},
-		{"both fail", bad, bad, judge.Inconclusive, true},
-		{"gray fails, no production", bad, nil, judge.Inconclusive, true},
+		{"all pass", shop, shop, judge.Pass, false, false},
+		{"gray fails, production passes", bad, shop, judge.Fail, false, false},
+		{"gray is silent, production passes", mute, shop, judge.Fail, false, true},
+		{"both fail", bad, bad, judge.Inconclusive, true, false},
+		{"gray fails, no production", bad, nil, judge.Inconclusive, true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t).add(plan.Gray, "g1", shop).add(plan.Gray, "g2", tt.gray).add(plan.Gray, "g3", bad)
@@ -153,6 +156,7 @@ func TestProbe(t *testing.T) {
 			assert.Equal(t, tt.want, checks[0].Verdict, checks[0].Why)
 			assert.Equal(t, "sign-in as alice", checks[0].Name)
 			assert.Equal(t, tt.ours, checks[0].Infrastructure)
+			assert.Equal(t, tt.silent, checks[0].Silent)
 			if tt.want != judge.Pass {
 				assert.Equal(t, "g2", checks[0].Where)
 			}
