@@ -85,6 +85,11 @@ cluster with the real gateway, and writes the table below; ` + "`" + `make test`
 An upgrade ends right when production and the namespace are what an undisturbed run leaves, or as they were before with no
 hold on the image (the allow-list: image, production parameters, the Deployment's revision, the Lease).
 
+How to read a row: "how often" counts faults or kills, "upgrades" the upgrades that they were put into. "500, each call once: 193, 8,
+6 closed, 2 promoted" is 8 upgrades in which the first call of each kind and path was answered with 500, 193 such answers in
+all; 6 of the 8 closed, with no hold. A killed one ended "at once" where the run itself went on to its end, or "by the rerun",
+which is "refused" where the image is on hold already.
+
 `
 
 const afterword = `

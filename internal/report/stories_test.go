@@ -71,14 +71,14 @@ func shift(phase plan.Phase, weight int) plan.Step {
 
 var (
 	goodErrors = judge.Check{
-		Name: "errors", Verdict: judge.Pass, Got: 0.04, Limit: 0.5, Unit: "percentage points", OnTrial: "0.10 %", Reference: "0.06 %",
-		Why:   "gray answered 5xx to 1 of 1003 requests (0.10 %, limit 0.5 points more than production); production 2 of 3611 (0.06 %)",
+		Name: "errors", Verdict: judge.Pass, Got: 0.04, Limit: 0.2, Unit: "percentage points", OnTrial: "0.10 %", Reference: "0.06 %",
+		Why:   "gray answered 5xx to 1 of 1003 requests (0.10 %, limit 0.2 points more than production); production 2 of 3611 (0.06 %)",
 		Trend: &judge.Trend{Unit: "% errors", OnTrial: []float64{0, 0, 0.5, 0}, Reference: []float64{0, 0.1, 0, 0.1}},
 	}
 	badErrors = judge.Check{
-		Name: "errors", Verdict: judge.Fail, Got: 29.8, Limit: 0.5, Unit: "percentage points", OnTrial: "30.0 %", Reference: "0.25 %",
+		Name: "errors", Verdict: judge.Fail, Got: 29.8, Limit: 0.2, Unit: "percentage points", OnTrial: "30.0 %", Reference: "0.25 %",
 		Evidence: 1503, Need: 125, Where: "web-gray",
-		Why:   "gray answered 5xx to 61 of 203 requests (30.0 %, limit 0.5 points more than production); production 2 of 811 (0.25 %); evidence 1503, 125 needed",
+		Why:   "gray answered 5xx to 61 of 203 requests (30.0 %, limit 0.2 points more than production); production 2 of 811 (0.25 %); evidence 1503, 125 needed",
 		Trend: &judge.Trend{Unit: "% errors", OnTrial: []float64{0, 5, 28, 31, 30, math.NaN()}, Reference: []float64{0, 1, 0, 0, 0.5, 0}},
 	}
 	newLogs = judge.Check{
@@ -124,13 +124,13 @@ func promoted() plan.Story {
 
 func rolledBack() plan.Story {
 	t := story().toWeight20().proved("web-gray-7c9f-x2x")
-	t.did(14*time.Second, 20, watch(20), served(203, 811), judged(goodErrors, badErrors, newLogs), broken("gray answered 5xx to 61 of 203 requests (30 %, limit 1 point above production)")).
+	t.did(14*time.Second, 20, watch(20), served(203, 811), judged(goodErrors, badErrors, newLogs), broken("gray answered 5xx to 61 of 203 requests (30 %, limit 0.2 points more than production)")).
 		did(400*time.Millisecond, 0, plan.Step{Kind: plan.ShiftTraffic, Phase: plan.PhaseClose, Why: "production is usable"}, served(0, 60)).
 		did(11*time.Second, 0, plan.Step{Kind: plan.RemoveGray, Phase: plan.PhaseClose})
 	t.Outcome, t.ClosedIn, t.Held, t.Compared = plan.RolledBack, 0.4, newDigest, 4
 	t.Failure = &plan.Failure{
 		Fault: plan.FaultImage, Step: watch(20),
-		What:   "at weight 20 gray answered 5xx to 61 of 203 requests (30 %, limit 1 point above production); production to 2 of 811 (0.2 %)",
+		What:   "at weight 20 gray answered 5xx to 61 of 203 requests (30 %, limit 0.2 points more than production); production to 2 of 811 (0.2 %)",
 		Where:  "Deployment shop/web-gray (pod web-gray-7c9f-x2x), HTTPRoute shop/web",
 		Done:   "gray traffic closed at 12:01:24 in 0.4 s; all users are on app:v1@sha256:1a2b3c4d5e6f",
 		Next:   "test app:v2@sha256:9f8e7d6c5b4a offline (its logs are in the evidence folder), record it with: gray-upgrade offline-test pass; then rerun",
@@ -229,23 +229,18 @@ func picture() plan.Story {
 			did(time.Minute, w, watch(w), served(float64(120*w), float64(120*(100-w))))
 	}
 	for _, w := range []int{50, 75, 100} {
-		t.did(6*time.Second, t.Weight, plan.Step{Kind: plan.GrowGray, Phase: plan.PhaseGrow, Weight: w}).
+		t.did(6*time.Second, t.Weight, plan.Step{Kind: plan.GrowGray, Phase: plan.PhaseShift, Weight: w}).
 			did(2*time.Second, w, shift(plan.PhaseShift, w)).
 			did(time.Minute, w, watch(w), served(float64(120*w), float64(120*(100-w))))
 	}
 	t.did(20*time.Second, 100, plan.Step{Kind: plan.Silence, Phase: plan.PhaseAll, Weight: 100, Side: plan.Production}).
-		did(80*time.Second, 100, plan.Step{Kind: plan.Roll, Phase: plan.PhaseRoll, Weight: 100}, served(4000, 0)).
-		did(2*time.Second, 0, shift(plan.PhaseReturn, 0)).
-		did(80*time.Second, 0, watch(0), served(0, 4000)).
-		did(60*time.Second, 0, plan.Step{Kind: plan.RemoveGray, Phase: plan.PhaseRemove})
-	for i := range t.Entries {
-		switch e := &t.Entries[i]; {
-		case e.Step.Kind == plan.GrowGray:
-			e.Step.Phase = plan.PhaseShift
-		case e.Step.Kind == plan.Watch && e.Step.Weight == 0:
-			e.Step.Phase = plan.PhaseReturn
-		}
+		did(80*time.Second, 100, plan.Step{Kind: plan.Roll, Phase: plan.PhaseRoll, Weight: 100}, served(4000, 0))
+	for _, w := range []int{50, 0} {
+		t.did(2*time.Second, w, shift(plan.PhaseReturn, w)).
+			did(time.Minute, w, plan.Step{Kind: plan.Watch, Phase: plan.PhaseReturn, Weight: w, Side: plan.Production, Duration: time.Minute},
+				served(float64(120*w), float64(120*(100-w))))
 	}
+	t.did(time.Minute, 0, plan.Step{Kind: plan.RemoveGray, Phase: plan.PhaseRemove})
 	t.Outcome = plan.Promoted
 	return t.Story
 }
