@@ -54,7 +54,7 @@ test: $(BUILD)/bin/cluster ## every test, on a real cluster with a real gateway 
 
 demo: $(BUILD)/bin/cluster ## upgrade a real service under load, then throw a bad version out (five minutes)
 	$(GO) mod download
-	$(BUILD)/bin/cluster run -- env GOPROXY=off $(GO) run ./testdata/demo
+	CLUSTER_WITHOUT="prometheus loki" $(BUILD)/bin/cluster run -- env GOPROXY=off $(GO) run ./testdata/demo
 
 judge: ## recall and precision of the verdict, on 1,720 simulated upgrades; writes docs/verdict.md (two minutes)
 	JUDGE=full $(GO) test -count=1 -v -run "^(TestErrorsAreFoundInSeconds|TestGoodImagesAreSeldomBlamed)$$" ./internal/judge
@@ -63,7 +63,7 @@ judge: ## recall and precision of the verdict, on 1,720 simulated upgrades; writ
 
 corpus: $(BUILD)/bin/cluster ## record upgrades of ONLY=REGEXP kinds (all of them) on the cluster into testdata/corpus (a quarter of an hour)
 	$(GO) mod download
-	env -u KUBECONFIG $(BUILD)/bin/cluster run -- env GOPROXY=off $(GO) run ./testdata/corpus -only '$(ONLY)'
+	CLUSTER_WITHOUT="prometheus loki" env -u KUBECONFIG $(BUILD)/bin/cluster run -- env GOPROXY=off $(GO) run ./testdata/corpus -only '$(ONLY)'
 
 # Both sides by turns, so that what else the machine does slows both alike; on one core.
 bench: $(benchstat) ## speed of what is read, this tree against BASE (HEAD~1): COUNT (6) runs of BENCHTIME (1s) each

@@ -104,11 +104,12 @@ func (y *tallied) rates() string {
 	faults := y.of(func(o outcome) bool { return o.group() == ofFaults })
 	found, wrong, blames := faults.count(outcome.blamed), y.count(outcome.wrong), y.count(outcome.blamed)
 	good := y.of(func(o outcome) bool { return o.want != blamed })
-	return fmt.Sprintf("- Recall: %s of the faults that touch 1 %% of gray's requests or more were blamed on the image.\n"+
+	every := y.of(func(o outcome) bool { return o.want == blamed })
+	return fmt.Sprintf("- Recall: %s of the faults that touch 1 %% of gray's requests or more were blamed on the image; of all faults that were drawn, those that are called too small to tell among them, %s.\n"+
 		"- Precision: %s of the images that were blamed had a fault.\n"+
 		"- False alarms: %s of the images without a fault were blamed; %d of them before weight 100, where the budget holds.\n"+
 		"- From a fault's start to its finding: %s.\n",
-		part(found, len(faults.all)), part(blames-wrong, blames), part(good.count(outcome.blamed), len(good.all)),
+		part(found, len(faults.all)), part(every.count(outcome.blamed), len(every.all)), part(blames-wrong, blames), part(good.count(outcome.blamed), len(good.all)),
 		good.count(func(o outcome) bool { return o.blamed() && o.weight < 100 }),
 		faults.times("median %s, 95th percentile %s"))
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -81,6 +82,9 @@ var binaries = []binary{
 	},
 }
 
+// without is a variable that names binaries which are not needed now: the demo has no use for servers that only tests ask.
+const without = "CLUSTER_WITHOUT"
+
 // build builds what is not up to date into .build/ of the repository. Several builds may be started at once: they
 // take turns.
 func build() error {
@@ -102,6 +106,9 @@ func build() error {
 	}
 	for i, b := range binaries {
 		title := fmt.Sprintf("build %d/%d %s", i+1, len(binaries), b.name)
+		if slices.Contains(strings.Fields(os.Getenv(without)), b.name) {
+			continue
+		}
 		if files, _ := filepath.Glob(filepath.Join(root, b.source)); len(files) == 0 {
 			fmt.Fprintf(os.Stderr, "%s: left out, there is no %s\n", title, b.source)
 			continue

@@ -20,6 +20,7 @@ const usage = `usage: cluster build              build everything into .build/
        cluster run -- COMMAND...  start a cluster and run COMMAND on it
        cluster up                 start a cluster and keep it until Ctrl-C
        cluster load --url URL...  send requests at a constant rate and count what is lost
+CLUSTER_WITHOUT="loki prometheus" leaves these out of what is built.
 `
 
 // exitCode is an error that says nothing and ends the process with its code: COMMAND has said it all.
