@@ -141,12 +141,15 @@ type Story struct {
 	Proofs    []Proof   `json:"proofs,omitempty"`
 	Failure   *Failure  `json:"failure,omitempty"`
 	Outcome   Outcome   `json:"outcome,omitempty"` // "" while it runs
-	Held      string    `json:"held,omitempty"`    // digest that this run put on hold; "": none
-	Weight    int       `json:"weight"`
-	Highest   int       `json:"highest"`            // weight that was written
-	ClosedIn  float64   `json:"closedIn,omitempty"` // seconds from the finding to the confirmed weight 0
-	PeakPods  int32     `json:"peakPods,omitempty"`
-	Evidence  string    `json:"evidence,omitempty"`
-	Compared  int       `json:"compared,omitempty"` // objects that were compared before and after; 0: they were not
-	Changes   []Change  `json:"changes,omitempty"`  // fields of theirs that differ
+	// Watched is the window in which the run failed, as it was then; nil: it did not fail, or no user could be on gray.
+	Watched  *judge.Sample `json:"watched,omitempty"`
+	Met      judge.Traffic `json:"met,omitzero"`   // what gray answered over all windows, as the gateway counted it; no latencies
+	Held     string        `json:"held,omitempty"` // digest that this run put on hold; "": none
+	Weight   int           `json:"weight"`
+	Highest  int           `json:"highest"`            // weight that was written
+	ClosedIn float64       `json:"closedIn,omitempty"` // seconds from the finding to the confirmed weight 0
+	PeakPods int32         `json:"peakPods,omitempty"`
+	Evidence string        `json:"evidence,omitempty"`
+	Compared int           `json:"compared,omitempty"` // objects that were compared before and after; 0: they were not
+	Changes  []Change      `json:"changes,omitempty"`  // fields of theirs that differ
 }

@@ -119,6 +119,7 @@ func (r *run) beginWindow(ctx context.Context, s plan.Step) {
 	if s.Phase == plan.PhaseReturn {
 		onTrial = plan.Production
 	}
+	r.countMet()
 	r.Watcher.Begin(onTrial, s.Weight)
 	if r.watching == nil && s.Weight > 0 {
 		r.startWatch(ctx)
@@ -139,10 +140,30 @@ func (r *run) startWatch(ctx context.Context) {
 	r.watched.Go(func() { r.lookOut(ctx) })
 }
 
+// countMet adds to the story what gray answered in the window that ends.
+func (r *run) countMet() {
+	if r.watching == nil {
+		return
+	}
+	s := r.Watcher.Sample()
+	gray := s.OnTrial
+	if gray.Name != string(plan.Gray) {
+		gray = s.Reference
+		if s.ReferenceIsPast {
+			return
+		}
+	}
+	r.mu.Lock()
+	r.story.Met.Requests += gray.Traffic.Requests
+	r.story.Met.Errors += gray.Traffic.Errors
+	r.mu.Unlock()
+}
+
 func (r *run) stopWatch() {
 	if r.watching == nil {
 		return
 	}
+	r.countMet()
 	r.watching()
 	r.watched.Wait()
 	r.watching = nil
@@ -210,7 +231,15 @@ func (r *run) begin(s plan.Step) {
 }
 
 func (r *run) ended(err error) {
+	var watched *judge.Sample
+	if err != nil && r.watching != nil && r.closing == nil {
+		s := r.Watcher.Sample()
+		watched = &s
+	}
 	r.mu.Lock()
+	if watched != nil {
+		r.story.Watched = watched
+	}
 	e := &r.story.Entries[len(r.story.Entries)-1]
 	e.End, e.Weight = time.Now().UTC(), r.weight
 	if err != nil {

@@ -182,6 +182,36 @@ func TestTheStoryTellsWhatDiffersFromBefore(t *testing.T) {
 	})
 }
 
+// TestTheStoryTellsWhatUsersMet: the window that failed, and what gray answered in all windows, also beside production.
+func TestTheStoryTellsWhatUsersMet(t *testing.T) {
+	gray := judge.Numbers{Name: "gray", Traffic: judge.Traffic{Requests: 100, Errors: 2}, Logs: []judge.LogTemplate{{Template: "ERROR x", Count: 2}}}
+	for name, tt := range map[string]struct {
+		findAt int
+		sample judge.Sample
+		want   judge.Traffic
+	}{
+		"two windows":                   {20, judge.Sample{OnTrial: gray}, judge.Traffic{Requests: 200, Errors: 4}},
+		"gray is the reference":         {5, judge.Sample{Reference: gray, OnTrial: judge.Numbers{Name: "production"}}, judge.Traffic{Requests: 100, Errors: 2}},
+		"what was is not counted again": {5, judge.Sample{Reference: gray, ReferenceIsPast: true}, judge.Traffic{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.findAt, w.finding, w.sample = tt.findAt, badImage, tt.sample
+				story := w.upgrade("1").Run(t.Context())
+				require.NotNil(t, story.Watched)
+				assert.Equal(t, tt.sample, *story.Watched)
+				assert.Equal(t, tt.want, story.Met)
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.verifyFails = true
+		assert.Nil(t, w.upgrade("1").Run(t.Context()).Watched, "no user was on gray")
+	})
+}
+
 func TestRunRefusesAHeldImageUntilAPassIsRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
