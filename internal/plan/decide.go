@@ -71,14 +71,19 @@ func Foretell(o Observed, r Record, image string) []string {
 func refusal(h Hold, t Target) *Failure {
 	f := Failf(FaultRefused, "Deployment "+t.Namespace+"/"+t.Deployment,
 		"%s (%s) is on hold since %s: %s", h.Image, h.Digest, h.At.UTC().Format(time.RFC3339), h.Why)
-	f.Next = fmt.Sprintf("test the image offline with %s; then rerun this job", OfflineTest(t, h.Digest))
+	f.Next = fmt.Sprintf("test the image offline: %s; then rerun this job", OfflineTest(t, h.Digest))
 	return f
 }
 
 // OfflineTest says how an image on hold gets its pass: by the tool, or by a person.
 func OfflineTest(t Target, digest string) string {
-	return fmt.Sprintf("gray-upgrade offline-test run (inputs of this job), or record a pass of your own: "+
-		"gray-upgrade offline-test pass --namespace %s --service %s --digest %s --by WHO --why TEXT", t.Namespace, t.Service, digest)
+	return fmt.Sprintf("%s; or record a test of your own: gray-upgrade offline-test pass --namespace %s --service %s --digest %s --by WHO --why TEXT",
+		OfflineRun(t), t.Namespace, t.Service, digest)
+}
+
+// OfflineRun says how the tool tests an image offline.
+func OfflineRun(t Target) string {
+	return fmt.Sprintf("gray-upgrade offline-test run --namespace %s --service %s (with the other inputs of this job)", t.Namespace, t.Service)
 }
 
 // Held returns the hold on a digest that would run in this template.

@@ -3,7 +3,6 @@ package upgrade
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
@@ -174,9 +173,12 @@ func (r *run) next(outcome plan.Outcome) string {
 			return fmt.Sprintf("the digest of %s could not be learned, so nothing is on hold: give the image by digest (NAME@sha256:...) or upgrade to a fixed one "+
 				"(gray is deleted; its logs are in the evidence folder)", r.record.Image)
 		}
-		name, _, _ := strings.Cut(r.record.Image, "@") // the digest stands in the command, and CI cuts what is long
-		return fmt.Sprintf("the image needs an offline test before it may try again (gray is deleted; its logs are in the evidence folder): test %s with %s; then rerun%s; or upgrade to a fixed image",
-			name, plan.OfflineTest(r.Target, digest), r.orRerun())
+		if r.offline {
+			return "look at gray's logs, and the test's, in the evidence folder; upgrade to a fixed image; or, if the test itself was wrong, correct it and run it again: " +
+				plan.OfflineRun(r.Target)
+		}
+		return fmt.Sprintf("look at gray's logs in the evidence folder (gray is deleted); upgrade to a fixed image; or, to try this one again, test it offline: %s; then rerun%s",
+			plan.OfflineTest(r.Target, digest), r.orRerun())
 	case plan.Invalid:
 		return "correct the input, then rerun"
 	case plan.Refused:

@@ -93,6 +93,7 @@ func TestAnOfflineTestThatFails(t *testing.T) {
 				w.verifyFails, w.startSticks = false, false
 				nobodyMetIt(t, w)
 				assert.Empty(t, w.record.Passes)
+				assert.NotContains(t, story.Failure.Next, "offline-test pass", "it has just failed one")
 				require.Len(t, w.record.Holds, 1, "one image, one hold")
 				assert.Equal(t, plan.Refused, w.upgrade("10").Run(t.Context()).Outcome)
 			})
