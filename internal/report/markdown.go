@@ -21,11 +21,12 @@ const MaxMarkdown = 900 << 10
 // MaxMarkdown. A part that would be longer says how many rows it left out.
 const (
 	warningBytes  = 50 << 10
-	timelineBytes = 240 << 10
-	weightBytes   = 100 << 10
-	proofBytes    = 180 << 10
-	checkBytes    = 140 << 10
-	lineBytes     = 20 << 10
+	timelineBytes = 200 << 10
+	weightBytes   = 60 << 10
+	proofBytes    = 140 << 10
+	signalBytes   = 90 << 10
+	checkBytes    = 100 << 10
+	lineBytes     = 50 << 10
 	planBytes     = 40 << 10
 	changeBytes   = 40 << 10
 )
@@ -36,14 +37,18 @@ func Markdown(s plan.Story) []byte {
 	var b bytes.Buffer
 	sign, line := verdict(s)
 	fmt.Fprintf(&b, "## %s %s\n\n", sign, prose(line, reasonLength))
-	failure(&b, s.Failure)
+	if names := unjudged(s); names != "" {
+		fmt.Fprintf(&b, "**Not judged in any step**: %s\n\n", prose(names, 2*reasonLength))
+	}
+	failure(&b, s)
+	logLines(&b, s)
 	list(&b, "Warnings", s.Warnings, warningBytes)
+	evidence(&b, s)
 	b.WriteString("### Upgrade\n\n")
 	facts(&b, s)
-	timeline(&b, s.Entries)
+	timeline(&b, s)
 	weights(&b, s)
 	proofs(&b, s.Proofs)
-	evidence(&b, s)
 	changes(&b, s)
 	steps(&b, s)
 	if s.Evidence != "" {
@@ -52,30 +57,33 @@ func Markdown(s plan.Story) []byte {
 	return b.Bytes()
 }
 
-// failure writes the four answers that a person needs.
-func failure(b *bytes.Buffer, f *plan.Failure) {
-	if f == nil {
+// failure writes the four answers that a person needs; what to do next is a list, its commands ready to be copied.
+func failure(b *bytes.Buffer, s plan.Story) {
+	if s.Failure == nil {
 		return
 	}
-	for _, answer := range answers(f) {
-		if answer.Text != "" {
-			fmt.Fprintf(b, "- **%s**: %s\n", answer.Question, prose(answer.Text, reasonLength))
+	for _, answer := range answers(s) {
+		fmt.Fprintf(b, "- **%s**: %s\n", answer.Question, prose(answer.Text, reasonLength))
+	}
+	b.WriteString("\n")
+	if s.Failure.Next == "" {
+		return
+	}
+	b.WriteString("**What to do next**\n\n")
+	for i, do := range todo(s.Failure.Next) {
+		fmt.Fprintf(b, "%d. %s\n", i+1, prose(do.Text, reasonLength))
+		if do.Command != "" {
+			fmt.Fprintf(b, "\n   ```sh\n   %s\n   ```\n\n", do.Command)
 		}
 	}
 	b.WriteString("\n")
 }
 
-type answer struct{ Question, Text string }
-
-func answers(f *plan.Failure) []answer {
-	return []answer{{"what", f.What}, {"where", f.Where}, {"done", f.Done}, {"next", f.Next}}
-}
-
 // facts say which upgrade this was. Images are long: one line each.
 func facts(b *bytes.Buffer, s plan.Story) {
-	run := code(s.Identity.Run, nameLength)
+	run := code(runName(s), nameLength)
 	if s.Identity.URL != "" {
-		run = link(s.Identity.Run, s.Identity.URL)
+		run = link(runName(s), s.Identity.URL)
 	}
 	if s.Identity.Actor != "" {
 		run += " by " + code(s.Identity.Actor, nameLength)
@@ -127,42 +135,36 @@ func day(t time.Time) string {
 }
 
 // timeline is one row a step. Where they are too many, the first ones go: what is near the end explains it.
-func timeline(b *bytes.Buffer, entries []plan.Entry) {
-	if len(entries) == 0 {
+func timeline(b *bytes.Buffer, s plan.Story) {
+	if len(s.Entries) == 0 {
 		return
 	}
 	b.WriteString("### Timeline (UTC)\n\n")
 	table := newTable(b, timelineBytes, "time", "phase", "step", "weight configured", "served", "verdict", "took")
 	table.last = true
-	for _, e := range entries {
+	for _, e := range s.Entries {
 		words := prose(e.Step.String(), cellLength)
 		if e.Step.Why != "" && e.Step.Kind != plan.Await { // Await's own words are its reason
 			words += ": " + prose(e.Step.Why, cellLength)
 		}
-		for i, note := range e.Notes {
-			if i == maxNotes {
-				words += fmt.Sprintf("<br>and %d more notes", len(e.Notes)-i)
-				break
-			}
+		for _, note := range notes(e) {
 			words += "<br>" + prose(note, cellLength)
 		}
-		verdict := strong(result(e))
-		if e.Error != "" {
-			verdict += ": " + prose(e.Error, cellLength)
+		verdict := strong(result(s, e))
+		if why := wrong(s, e); why != "" {
+			verdict += ": " + prose(why, cellLength)
 		}
 		table.row(clock(e.Begin), prose(string(e.Step.Phase), cellLength), words, fmt.Sprintf("%d %%", e.Weight), servedCell(e.Served), verdict, took(e.Begin, e.End))
 	}
 	table.end()
 }
 
-// maxNotes is how many notes of one step are shown.
-const maxNotes = 10
-
 // strong makes what a reader must not miss bold.
 func strong(verdict string) string {
-	switch verdict {
-	case string(judge.Pass), "done, not measured", "done", "running":
-		return verdict
+	for _, calm := range []string{string(judge.Pass), "done", "running"} {
+		if strings.HasPrefix(verdict, calm) {
+			return prose(verdict, 2*cellLength)
+		}
 	}
 	return "**" + prose(verdict, cellLength) + "**"
 }
@@ -190,12 +192,12 @@ func weights(b *bytes.Buffer, s plan.Story) {
 	}
 	b.WriteString("### Weights configured and served\n\n")
 	mermaid(b, s.Target.Service, seen)
-	table := newTable(b, weightBytes, "time", "configured", "served", "requests on gray", "requests on production", "gateway replicas asked")
+	table := newTable(b, weightBytes, "time", "configured", "served", "answers of gray", "answers of production", "seen by")
 	table.last = true
 	for _, e := range seen {
-		asked := strconv.Itoa(e.Served.Replicas)
+		asked := fmt.Sprintf("counters of %d gateway replicas", e.Served.Replicas)
 		if e.Served.Probed {
-			asked += " (by probes)"
+			asked = fmt.Sprintf("the tool's own probes of %d gateway replicas", e.Served.Replicas)
 		}
 		table.row(clock(e.End), fmt.Sprintf("%d %%", e.Weight), servedCell(e.Served), number(e.Served.Gray), number(e.Served.Production), asked)
 	}
@@ -216,94 +218,6 @@ func proofs(b *bytes.Buffer, all []plan.Proof) {
 			strong(string(p.Verdict)), prose(p.Got, cellLength), prose(p.Want, cellLength))
 	}
 	table.end()
-}
-
-// ruled is a check, when it was judged, and which side was on trial then.
-type ruled struct {
-	judge.Check
-
-	when string
-	side plan.Side
-}
-
-// verdicts are all checks of a run, what failed first.
-func verdicts(s plan.Story) []ruled {
-	var all []ruled
-	for _, e := range s.Entries {
-		for _, c := range e.Checks {
-			all = append(all, ruled{c, clock(e.End), e.Step.Side})
-		}
-	}
-	if s.Failure != nil {
-		for _, c := range s.Failure.Checks {
-			known := slices.ContainsFunc(all, func(j ruled) bool { return j.Name == c.Name && j.Verdict == c.Verdict && j.Why == c.Why })
-			if !known {
-				all = append(all, ruled{c, "", s.Failure.Step.Side})
-			}
-		}
-	}
-	slices.SortStableFunc(all, func(x, y ruled) int { return rank(x.Verdict) - rank(y.Verdict) })
-	return all
-}
-
-// evidence is one row a check, and the log lines that tell most.
-func evidence(b *bytes.Buffer, s plan.Story) {
-	all := verdicts(s)
-	if len(all) == 0 {
-		return
-	}
-	b.WriteString("### Checks\n\n")
-	table := newTable(b, checkBytes, "time", "signal", "verdict", "on trial", "other side", "limit", "evidence", "why", "where")
-	for _, j := range all {
-		table.row(j.when, prose(j.Name, cellLength), strong(string(j.Verdict)), sideCell(j.side, j.mine(), course(j.Trend, true)),
-			sideCell(opposite(j.side), j.Reference, course(j.Trend, false)), prose(measure(j.Limit, j.Unit), cellLength),
-			prose(j.weight(), cellLength), prose(j.Why, 2*cellLength), code(j.Where, nameLength))
-	}
-	table.end()
-	logLines(b, all)
-}
-
-// sideCell is what one side did, and how it went.
-func sideCell(side plan.Side, did, course string) string {
-	if did == "" && course == "" {
-		return ""
-	}
-	cell := prose(strings.TrimSpace(string(side)+" "+did), cellLength)
-	if course != "" {
-		cell += "<br>" + prose(course, cellLength)
-	}
-	return cell
-}
-
-func opposite(side plan.Side) plan.Side {
-	switch side {
-	case plan.Gray:
-		return plan.Production
-	case plan.Production:
-		return plan.Gray
-	}
-	return side
-}
-
-// maxLineTables is how many checks have their lines shown.
-const maxLineTables = 2
-
-// logLines shows the lines behind failed checks of the logs, as they were written.
-func logLines(b *bytes.Buffer, all []ruled) {
-	tables := 0
-	for _, j := range all {
-		if j.Verdict != judge.Fail || len(j.Lines) == 0 || tables == maxLineTables {
-			continue
-		}
-		if tables++; tables == 1 {
-			b.WriteString("### New log lines\n\n")
-		}
-		table := newTable(b, lineBytes, "line", "times on "+string(j.side), "first", "pods", "evidence")
-		for _, l := range j.Lines {
-			table.row(code(l.Line, cellLength), strconv.Itoa(l.Count), clock(l.First), code(strings.Join(l.Pods, " "), 2*nameLength), prose(odds(l.Evidence), cellLength))
-		}
-		table.end()
-	}
 }
 
 // steps is the plan of a run that only planned.

@@ -130,11 +130,19 @@ func rolledBack() plan.Story {
 	t.Outcome, t.ClosedIn, t.Held, t.Compared = plan.RolledBack, 0.4, newDigest, 4
 	t.Failure = &plan.Failure{
 		Fault: plan.FaultImage, Step: watch(20),
-		What:   "at weight 20 gray answered 5xx to 61 of 203 requests (30 %, limit 0.2 points more than production); production to 2 of 811 (0.2 %)",
-		Where:  "Deployment shop/web-gray (pod web-gray-7c9f-x2x), HTTPRoute shop/web",
-		Done:   "gray traffic closed at 12:01:24 in 0.4 s; all users are on app:v1@sha256:1a2b3c4d5e6f",
-		Next:   "test app:v2@sha256:9f8e7d6c5b4a offline (its logs are in the evidence folder), record it with: gray-upgrade offline-test pass; then rerun",
+		What:  "at weight 20 gray answered 5xx to 61 of 203 requests (30 %, limit 0.2 points more than production); production to 2 of 811 (0.2 %)",
+		Where: "Deployment shop/web-gray (pod web-gray-7c9f-x2x), HTTPRoute shop/web",
+		Done:  "gray traffic closed at 12:01:24 in 0.4 s; all users are on app:v1@sha256:1a2b3c4d5e6f",
+		Next: "look at gray's logs in the evidence folder (gray is deleted); upgrade to a fixed image; or, to try this one again, test it offline: " +
+			plan.OfflineTest(t.Target, newDigest) + "; then rerun",
 		Checks: []judge.Check{badErrors, newLogs},
+	}
+	t.Met = judge.Traffic{Requests: 871, Errors: 64}
+	t.Watched = &judge.Sample{
+		OnTrial: judge.Numbers{Name: "gray", Logs: append(newLogs.Lines[:1:1],
+			judge.LogTemplate{Template: "ERROR retry *", Line: "ERROR retry 3", Count: 9, Pods: []string{"web-gray-7c9f-b7k"}, First: noon.Add(70 * time.Second), Evidence: 1.5},
+		)},
+		Reference: judge.Numbers{Name: "production", Logs: []judge.LogTemplate{{Template: "ERROR retry *", Count: 4}}},
 	}
 	return t.Story
 }

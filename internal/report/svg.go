@@ -2,10 +2,13 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/gray-upgrade/gray-upgrade/internal/judge"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 )
 
@@ -13,7 +16,7 @@ import (
 const (
 	svgWidth, svgHeight = 760, 260
 	svgLeft, svgRight   = 48, 744
-	svgTop, svgBottom   = 44, 218
+	svgTop, svgBottom   = 56, 218
 )
 
 // SVG is a picture of the run, in one file without scripts or fonts: the weight configured as a line, what was served
@@ -26,7 +29,7 @@ func SVG(s plan.Story) []byte {
 		svgWidth, svgHeight, svgWidth, svgHeight)
 	fmt.Fprintf(&b, "<title>%s</title>\n", markup(line, reasonLength))
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="#fff"/>`+"\n", svgWidth, svgHeight)
-	fmt.Fprintf(&b, `<text x="%d" y="22" font-size="13" font-weight="bold" fill="#222">%s</text>`+"\n", svgLeft, markup(line, 90))
+	fmt.Fprintf(&b, `<text x="%d" y="20" font-size="13" font-weight="bold" fill="#222">%s</text>`+"\n", svgLeft, markup(title(s), 90))
 	c.phases(&b, s.Entries)
 	c.axes(&b)
 	c.configured(&b, s.Entries)
@@ -34,6 +37,13 @@ func SVG(s plan.Story) []byte {
 	c.failure(&b, s)
 	b.WriteString("</svg>\n")
 	return b.Bytes()
+}
+
+// title fits into the picture: what became of which upgrade.
+func title(s plan.Story) string {
+	_, line := verdict(s)
+	became, _, _ := strings.Cut(line, ":")
+	return strings.TrimSpace(became + ": " + named(s.Target) + " to " + short(s.To))
 }
 
 // canvas turns times and percents into pixels.
@@ -83,24 +93,39 @@ func (c canvas) phases(b *bytes.Buffer, entries []plan.Entry) {
 		}
 		name := clean(string(entries[first].Step.Phase), nameLength)
 		if letter*float64(utf8.RuneCountInString(name)) < right-left {
-			fmt.Fprintf(b, `<text x="%.1f" y="%d" font-size="10" fill="#888">%s</text>`+"\n", left+3, svgTop+13, markup(name, nameLength))
+			fmt.Fprintf(b, `<text x="%.1f" y="%d" font-size="10" fill="#888">%s</text>`+"\n", left+3, svgTop-4, markup(name, nameLength))
 		}
 	}
 }
 
-// axes are a line at each quarter and the time under five of them.
+// axes are a line at each quarter of the weight, and round times.
 func (c canvas) axes(b *bytes.Buffer) {
 	for percent := 0; percent <= 100; percent += 25 {
 		y := c.y(float64(percent))
 		fmt.Fprintf(b, `<path d="M%d %.1fH%d" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end" fill="#555">%d %%</text>`+"\n",
 			svgLeft, y, svgRight, svgLeft-6, y+4, percent)
 	}
-	for i, anchor := range []string{"start", "middle", "middle", "middle", "end"} {
-		at := c.whole * time.Duration(i) / 4
-		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="%s" fill="#555">%s</text>`+"\n", c.x(c.begin.Add(at)), svgBottom+18, anchor, span(at))
+	for at := time.Duration(0); at <= c.whole; at += c.tick() {
+		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle" fill="#555">%s</text>`+"\n", c.x(c.begin.Add(at)), svgBottom+18, round.Replace(span(at)))
 	}
 	fmt.Fprintf(b, `<text x="%d" y="%d" fill="#555">percent of requests on gray: <tspan fill="#1667c7">line configured</tspan>, <tspan fill="#e08a00">dots served</tspan></text>`+"\n",
 		svgLeft, svgBottom+35)
+}
+
+// round takes the zeros off a round time: 2m0s is 2m.
+var round = strings.NewReplacer("h0m0s", "h", "m0s", "m")
+
+// tick is a round time that goes into the whole at most eight times.
+func (c canvas) tick() time.Duration {
+	for _, d := range []time.Duration{
+		time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, 30 * time.Second,
+		time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 6 * time.Hour,
+	} {
+		if c.whole <= 8*d {
+			return d
+		}
+	}
+	return (c.whole / 4).Round(time.Hour)
 }
 
 // configured draws steps: a weight holds until the entry that changed it ended.
@@ -136,17 +161,23 @@ func (c canvas) failure(b *bytes.Buffer, s plan.Story) {
 	if s.Failure == nil {
 		return
 	}
-	for _, e := range s.Entries {
-		if e.Error == "" || e.End.IsZero() {
-			continue
-		}
-		x := c.x(e.End)
-		anchor := "start"
-		if x > (svgLeft+svgRight)/2 {
-			anchor = "end"
-		}
-		fmt.Fprintf(b, `<path d="M%.1f %dV%d" stroke="#c62828" stroke-dasharray="4 3"/><text x="%.1f" y="%d" text-anchor="%s" fill="#c62828">%s</text>`+"\n",
-			x, svgTop, svgBottom, x, svgTop-6, anchor, markup(s.Failure.What, 90))
+	e := failing(s.Entries)
+	if e.End.IsZero() {
 		return
 	}
+	x, anchor := c.x(e.End), "start"
+	if x > (svgLeft+svgRight)/2 {
+		anchor = "end"
+	}
+	fmt.Fprintf(b, `<path d="M%.1f %dV%d" stroke="#c62828" stroke-dasharray="4 3"/><text x="%.1f" y="%d" text-anchor="%s" fill="#c62828">%s</text>`+"\n",
+		x, svgTop-14, svgBottom, x, svgTop-17, anchor, markup(broke(s.Failure, e), 60))
+}
+
+// broke names what failed: its checks, or the step.
+func broke(f *plan.Failure, e plan.Entry) string {
+	var names []string
+	for _, c := range judge.Failed(f.Checks) {
+		names = append(names, c.Name)
+	}
+	return "failed: " + cmp.Or(strings.Join(names, ", "), e.Step.String())
 }

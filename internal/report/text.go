@@ -14,9 +14,10 @@ func Text(s plan.Story) string {
 	_, line := verdict(s)
 	fmt.Fprintf(&b, "gray-upgrade: %s\n", clean(line, reasonLength))
 	if s.Failure != nil {
-		for _, a := range answers(s.Failure) {
+		for _, a := range answers(s) {
 			field(&b, a.Question, a.Text)
 		}
+		field(&b, "next", s.Failure.Next)
 	}
 	for i, w := range s.Warnings {
 		if i == maxNotes {

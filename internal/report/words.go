@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -36,6 +35,9 @@ func verdict(s plan.Story) (sign, line string) {
 	case plan.Passed:
 		return "✅", fmt.Sprintf("passed: %s passed its offline test for %s, no user met it; it may try again", short(s.To), service)
 	case plan.RolledBack:
+		if offline(s) {
+			return "❌", fmt.Sprintf("offline test failed: no user of %s met %s%s", service, short(s.To), strings.Replace(held(s), " and is", ", which is", 1))
+		}
 		return "❌", fmt.Sprintf("rolled back: %s; %s failed%s", users(s, short(s.From)), short(s.To), held(s))
 	case plan.Closed:
 		if s.Failure == nil {
@@ -87,6 +89,11 @@ func held(s plan.Story) string {
 	return " and is on hold until it passes an offline test"
 }
 
+// offline says whether the run was an offline test, which no user meets.
+func offline(s plan.Story) bool {
+	return slices.ContainsFunc(s.Plan.Steps, func(p plan.Step) bool { return p.Kind == plan.RecordPass })
+}
+
 // users says where they are, by the weight that is configured and not by what the outcome promises.
 func users(s plan.Story, side string) string {
 	service := named(s.Target)
@@ -134,55 +141,20 @@ func short(image string) string {
 	return name
 }
 
-// number prints four significant digits, and never NaN or Inf.
+// number prints what a person reads of a number: whole ones, or two significant digits, and never NaN or Inf.
 func number(f float64) string {
 	switch {
 	case math.IsNaN(f) || math.IsInf(f, 0):
 		return "not measured"
-	case math.Abs(f) >= 1000:
+	case math.Abs(f) >= 10:
 		return strconv.FormatFloat(f, 'f', 0, 64)
 	}
-	return strconv.FormatFloat(f, 'g', 4, 64)
+	return strconv.FormatFloat(f, 'g', 2, 64)
 }
 
 // measure is a number with its unit.
 func measure(f float64, unit string) string {
 	return strings.TrimSpace(number(f) + " " + unit)
-}
-
-// got is what a check measured; where nothing could be, or nothing was, its zero is a number that nobody has seen.
-func got(c judge.Check) string {
-	if c.Absent || c.Verdict == judge.Inconclusive && c.Got == 0 {
-		return "not measured"
-	}
-	return measure(c.Got, c.Unit)
-}
-
-// mine is what the side on trial did.
-func (j ruled) mine() string {
-	if j.OnTrial != "" {
-		return j.OnTrial
-	}
-	return got(j.Check)
-}
-
-// weight is the evidence there is, of what it takes to fail.
-func (j ruled) weight() string {
-	if j.Need == 0 {
-		return ""
-	}
-	return cmp.Or(odds(j.Evidence), "0") + " (" + number(j.Need) + " needed)"
-}
-
-// odds is evidence in words: nobody reads the difference between a million and more.
-func odds(evidence float64) string {
-	switch {
-	case evidence == 0:
-		return ""
-	case evidence >= 1e6:
-		return "over 1000000"
-	}
-	return number(evidence)
 }
 
 // highest is the top of the scale on which both sides are drawn: at least 1 %, less is flat.
@@ -192,6 +164,11 @@ func highest(t *judge.Trend) float64 {
 		most = max(most, sound(v))
 	}
 	return most
+}
+
+// flat says that nothing happened on either side.
+func flat(t *judge.Trend) bool {
+	return !slices.ContainsFunc(slices.Concat(t.OnTrial, t.Reference), func(v float64) bool { return sound(v) > 0 })
 }
 
 // sound is a number that can be drawn.
@@ -204,7 +181,7 @@ func sound(v float64) float64 {
 
 // course draws how a number of one side went, on the scale of both.
 func course(t *judge.Trend, onTrial bool) string {
-	if t == nil {
+	if t == nil || flat(t) {
 		return ""
 	}
 	values, most := t.Reference, highest(t)
@@ -254,23 +231,58 @@ func took(begin, end time.Time) string {
 	return span(end.Sub(begin))
 }
 
-// result is the verdict of a step in one word. A check that saw too little does not stop a step by itself (that is the
+// result is the verdict of a step in few words. A check that saw too little does not stop a step by itself (that is the
 // engine's to decide, and it would leave an error), but it is said.
-func result(e plan.Entry) string {
+func result(s plan.Story, e plan.Entry) string {
 	w := judge.Worst(e.Checks)
 	switch {
 	case w == judge.Fail, e.Error != "" && len(e.Checks) > 0 && w == judge.Inconclusive:
 		return string(w)
-	case e.Error != "":
+	case e.Error != "" && s.Outcome != plan.Unchanged:
 		return "failed"
 	case e.End.IsZero():
 		return "running"
 	case len(e.Checks) == 0:
 		return "done"
 	case w == judge.Inconclusive:
-		return "done, not measured"
+		return missed(e.Checks)
 	}
 	return string(judge.Pass)
+}
+
+// missed says which checks of a step saw too little.
+func missed(checks []judge.Check) string {
+	var names []string
+	words := "done"
+	for _, c := range checks {
+		switch {
+		case c.Verdict == judge.Pass:
+			words = "passed"
+		case c.Verdict == judge.Inconclusive && !c.Absent:
+			names = append(names, clean(c.Name, cellLength))
+		}
+	}
+	return words + "; not measured: " + strings.Join(names, ", ")
+}
+
+// wrong is why a step went wrong, but for what stands on top already.
+func wrong(s plan.Story, e plan.Entry) string {
+	if s.Failure != nil && e.Error == s.Failure.What {
+		return "as said on top"
+	}
+	return e.Error
+}
+
+// maxNotes is how many notes of one step are shown.
+const maxNotes = 10
+
+// notes are those of a step, but for the one that says its error once more.
+func notes(e plan.Entry) []string {
+	all := slices.DeleteFunc(slices.Clone(e.Notes), func(note string) bool { return note == "closing: "+e.Error })
+	if len(all) > maxNotes {
+		return append(all[:maxNotes:maxNotes], fmt.Sprintf("and %d more notes", len(all)-maxNotes))
+	}
+	return all
 }
 
 // rank orders verdicts, what a reader must see first.
