@@ -167,7 +167,19 @@ func (h *Host) Fail(f *plan.Failure) {
 	if len(what) > room {
 		h.Foreign(cut(what, maxText))
 	}
-	h.say(levelError, string(f.Fault), h.lines(cut(what, room), f))
+	h.say(levelError, fault(f.Fault), h.lines(cut(what, room), f))
+}
+
+// fault says whose it is, for whoever reads no more than the title.
+func fault(f plan.Fault) string {
+	switch f {
+	case plan.FaultImage:
+		return "the new image failed"
+	case plan.FaultInfrastructure:
+		return "infrastructure, not the image"
+	case plan.FaultEvidence, plan.FaultInput, plan.FaultRefused, plan.FaultInterrupted:
+	}
+	return string(f)
 }
 
 // Each of the four lines has its own share, so that a long first one never takes the last one away: this is what the last

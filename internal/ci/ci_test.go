@@ -118,7 +118,7 @@ func TestWhoIsTakenOver(t *testing.T) {
 func TestFailOnGitHub(t *testing.T) {
 	h, out, _ := onGitHub(t)
 	h.Fail(&plan.Failure{Fault: plan.FaultImage, What: "gray answered 5xx to 3.4 %, limit 1 %", Where: "Deployment shop/cart-gray\n::warning::x", Next: "test the image offline"})
-	assert.Equal(t, "::error title=gray-upgrade%3A image::gray answered 5xx to 3.4 %25, limit 1 %25"+
+	assert.Equal(t, "::error title=gray-upgrade%3A the new image failed::gray answered 5xx to 3.4 %25, limit 1 %25"+
 		"%0A  where: Deployment shop/cart-gray ::warning::x%0A  next:  test the image offline\n", out.String())
 }
 

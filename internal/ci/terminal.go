@@ -21,7 +21,7 @@ func (t terminal) output(key, value string) error {
 	return err
 }
 
-// plain is a message in words: "gray-upgrade: image: what happened", with the level in front unless it is a notice.
+// plain is a message in words: "gray-upgrade: the new image failed: what happened", with the level in front unless it is a notice.
 func plain(l level, title, text string) string {
 	prefix := ""
 	if l == levelWarning {

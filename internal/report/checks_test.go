@@ -107,7 +107,7 @@ func TestTellingLines(t *testing.T) {
 	assert.Contains(t, blame(telling(s)), "not themselves the reason")
 	s.Failure.Checks = append(s.Failure.Checks, judge.Check{Verdict: judge.Fail, Lines: []judge.LogTemplate{line("reason", 1, 2)}})
 	assert.Equal(t, []string{"reason", "new", "often"}, names())
-	assert.Equal(t, "A check failed for the first 1 of them.", blame(telling(s)))
+	assert.Equal(t, "The first 1 are a reason of the failure, the others are not.", blame(telling(s)))
 	s.Watched = nil
 	assert.Equal(t, []string{"reason"}, names())
 }
@@ -118,6 +118,7 @@ func TestTodo(t *testing.T) {
 		{"or test it (with the rest):", "gray-upgrade offline-test run --namespace shop --service web"},
 		{"then rerun", ""},
 	}, todo("look (it is deleted); or test it: gray-upgrade offline-test run --namespace shop --service web (with the rest); then rerun"))
+	assert.Equal(t, []do{{"rerun (the image is not blamed)", ""}}, todo("rerun; the image is not blamed"))
 	for _, harmless := range []string{"look at that run: gray-upgrade status names it", "run: gray-upgrade close --service `x`"} {
 		assert.Equal(t, []do{{harmless, ""}}, todo(harmless))
 	}

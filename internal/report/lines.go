@@ -70,8 +70,12 @@ func blame(all []told) string {
 			reasons++
 		}
 	}
-	if reasons > 0 {
-		return fmt.Sprintf("A check failed for the first %d of them.", reasons)
+	switch reasons {
+	case 0:
+	case len(all):
+		return "They are a reason of the failure."
+	default:
+		return fmt.Sprintf("The first %d are a reason of the failure, the others are not.", reasons)
 	}
 	return "No check failed for them: they are not themselves the reason, but they may explain it."
 }

@@ -21,11 +21,11 @@ const MaxMarkdown = 900 << 10
 // MaxMarkdown. A part that would be longer says how many rows it left out.
 const (
 	warningBytes  = 50 << 10
-	timelineBytes = 200 << 10
+	timelineBytes = 180 << 10
 	weightBytes   = 60 << 10
 	proofBytes    = 140 << 10
 	signalBytes   = 90 << 10
-	checkBytes    = 100 << 10
+	checkBytes    = 80 << 10
 	lineBytes     = 50 << 10
 	planBytes     = 40 << 10
 	changeBytes   = 40 << 10

@@ -26,9 +26,10 @@ type do struct{ Text, Command string }
 // command is one that can be copied as it is: it holds nothing that a shell or Markdown would interpret.
 var command = regexp.MustCompile(`:? gray-upgrade [a-z][a-z-]*(?: [a-z][a-z-]*)?(?: --[a-z-]+[ =][A-Za-z0-9._/:@+-]+)+`)
 
-// todo takes what to do next apart: it is one sentence, its parts end with a semicolon.
+// todo takes what to do next apart: it is one sentence, its parts end with a semicolon. That nobody is blamed is nothing to do.
 func todo(next string) []do {
 	var all []do
+	next = strings.ReplaceAll(next, "; the image is not blamed", " (the image is not blamed)")
 	for part := range strings.SplitSeq(clean(next, 2*reasonLength), "; ") {
 		found := command.FindString(part)
 		if found != "" {
