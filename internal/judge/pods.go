@@ -16,7 +16,7 @@ func restarts(s Sample, l Limits) Check {
 		return c.unknown("no pod of %s was seen", s.OnTrial.Name)
 	}
 	if len(all) == 0 {
-		c.Why = fmt.Sprintf("no container of %d %s pods ended", s.OnTrial.Pods, s.OnTrial.Name)
+		c.Why = fmt.Sprintf("no container of %s ended (%s)", s.OnTrial.Name, several(s.OnTrial.Pods, "pod"))
 		return c.decide(0, float64(l.Restarts))
 	}
 	own := slices.DeleteFunc(slices.Clone(all), func(r Restart) bool { return r.Foreign })
@@ -25,12 +25,8 @@ func restarts(s Sample, l Limits) Check {
 	}
 	first := worstRestart(all)
 	c.Where = "Pod " + first.Pod
-	containers := "containers"
-	if len(all) == 1 {
-		containers = "container"
-	}
-	c.Why = fmt.Sprintf("%d %s of %s ended (limit %d): %s of pod %s: %s, exit code %d",
-		len(all), containers, s.OnTrial.Name, l.Restarts, first.Container, first.Pod, first.cause(), first.ExitCode)
+	c.Why = fmt.Sprintf("%s of %s ended (limit %d): %s of pod %s: %s, exit code %d",
+		several(len(all), "container"), s.OnTrial.Name, l.Restarts, first.Container, first.Pod, first.cause(), first.ExitCode)
 	if c = c.decide(float64(len(all)), float64(l.Restarts)); c.Verdict == Fail && len(own) <= l.Restarts {
 		c.Infrastructure = true
 		c.Why += "; without those that do not run the upgraded image it is not above the limit"
@@ -87,7 +83,7 @@ func ready(s Sample) Check {
 	case lost == 0 && s.OnTrial.Pods == 0:
 		return c.unknown("no pod of %s was seen", s.OnTrial.Name)
 	case lost == 0:
-		c.Why = fmt.Sprintf("all %d pods of %s stayed ready", s.OnTrial.Pods, s.OnTrial.Name)
+		c.Why = fmt.Sprintf("no pod of %s lost its readiness (%s)", s.OnTrial.Name, several(s.OnTrial.Pods, "pod"))
 		return c.decide(0, 0)
 	}
 	c.Where = "Pod " + s.OnTrial.NotReady[0]
@@ -138,7 +134,7 @@ func newTemplates(s Sample, l Limits, n looks) Check {
 	c.Lines = telling(fresh)
 	first, lines := c.Lines[0], written(fresh)
 	c.Where = "Pod " + first.Pod
-	c.OnTrial, c.Reference = fmt.Sprintf("%d lines", lines), "0 lines"
+	c.OnTrial, c.Reference = several(len(fresh), "kind")+", "+several(lines, "line"), "0 lines"
 	c.Why = fmt.Sprintf("%s wrote error lines that %s does not, %d different (limit %d); the most telling, %d times: %s",
 		s.OnTrial.Name, s.Reference.Name, len(fresh), l.NewErrorLogs, first.Count, first.Line)
 	c = c.decide(float64(len(fresh)), float64(l.NewErrorLogs))

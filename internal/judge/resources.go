@@ -191,7 +191,7 @@ func (s Sample) byRequest(n Numbers) func(Reading) float64 {
 func (s Sample) tooFew(what string) string {
 	for _, n := range []Numbers{s.OnTrial, s.Reference} {
 		if n.warming() {
-			return fmt.Sprintf("all %d pods of %s are still warming up: %s was not compared", len(n.Usage), n.Name, what)
+			return fmt.Sprintf("no pod of %s is warm yet: %s was not compared", n.Name, what)
 		}
 	}
 	return fmt.Sprintf("%s was not compared: too few readings, or requests, that can be used; readings: %d of %s, %d of %s", what,
@@ -303,6 +303,7 @@ func memoryGrowth(s Sample, n looks) Check {
 		return cmp.Or(cmp.Compare(other.blames(a, n), other.blames(b, n)), byShare(a, b))
 	})
 	c = c.grows(worst, s)
+	c.Reference = fmt.Sprintf("%.0f MiB", mebi(other.level))
 	c.Why += fmt.Sprintf("; pods of %s up to %.0f MiB, %.1f MiB up and down%s", other.side, mebi(other.level), mebi(other.swing), s.past())
 	if why := other.pardons(worst, n); why != "" {
 		return c.spare(why)
@@ -314,6 +315,7 @@ func memoryGrowth(s Sample, n looks) Check {
 
 // grows measures one pod.
 func (c Check) grows(g growth, s Sample) Check {
+	c.OnTrial = fmt.Sprintf("%.0f MiB, %+.1f MiB a minute", mebi(g.now), mebi(60*g.slope))
 	c.Why = fmt.Sprintf("pod %s of %s uses %.0f MiB, %+.1f MiB a minute over %d readings", g.pod, s.OnTrial.Name, mebi(g.now), mebi(60*g.slope), g.count)
 	return c.decide(math.Max(0, mebi(g.ahead)), mebi(g.room))
 }
@@ -460,7 +462,7 @@ func (g growth) end() string {
 // noTrend says why no growth of a side can be told.
 func (n Numbers) noTrend() string {
 	if n.warming() {
-		return fmt.Sprintf("all %d pods of %s are still warming up: growth of memory was not judged", len(n.Usage), n.Name)
+		return fmt.Sprintf("no pod of %s is warm yet: growth of memory was not judged", n.Name)
 	}
 	return fmt.Sprintf("no pod of %s has the memory readings that tell growth: five at one weight, or more at several", n.Name)
 }

@@ -231,3 +231,11 @@ func percent(v float64) string {
 		return fmt.Sprintf("%.1f %%", v)
 	}
 }
+
+// several is so many of something.
+func several(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -77,7 +77,7 @@ func (c Check) weigh(evidence, need float64, gross bool) Check {
 		return c.unknown("the evidence is unusable: %s", c.Why)
 	}
 	c.Evidence, c.Need = evidence, need
-	c.Why += fmt.Sprintf("; evidence %s, %.0f needed", odds(evidence), need)
+	c.Why += fmt.Sprintf("; the odds against chance are %s : 1, it takes %.0f : 1", odds(evidence), need)
 	switch {
 	case evidence >= need:
 		c.Verdict = Fail

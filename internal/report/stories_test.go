@@ -78,7 +78,7 @@ var (
 	badErrors = judge.Check{
 		Name: "errors", Verdict: judge.Fail, Got: 29.8, Limit: 0.2, Unit: "percentage points", OnTrial: "30.0 %", Reference: "0.25 %",
 		Evidence: 1503, Need: 125, Where: "web-gray",
-		Why:   "gray answered 5xx to 61 of 203 requests (30.0 %, limit 0.2 points more than production); production 2 of 811 (0.25 %); evidence 1503, 125 needed",
+		Why:   "gray answered 5xx to 61 of 203 requests (30.0 %, limit 0.2 points more than production); production 2 of 811 (0.25 %); the odds against chance are 1503 : 1, it takes 125 : 1",
 		Trend: &judge.Trend{Unit: "% errors", OnTrial: []float64{0, 5, 28, 31, 30, math.NaN()}, Reference: []float64{0, 1, 0, 0, 0.5, 0}},
 	}
 	newLogs = judge.Check{
