@@ -25,6 +25,7 @@ type clients struct {
 	kube      kubernetes.Interface
 	dynamic   dynamic.Interface
 	namespace string // the input, or that of the kubeconfig's context
+	flags     string // plan.Target.Flags
 	failed    *atomic.Int64
 }
 
@@ -58,12 +59,12 @@ func connect(c config.Config, log *slog.Logger) (clients, error) {
 	if c.Namespace != "" {
 		namespace = c.Namespace
 	}
-	return clients{rest: rc, kube: kube, dynamic: dyn, namespace: namespace, failed: failed}, nil
+	return clients{rest: rc, kube: kube, dynamic: dyn, namespace: namespace, flags: c.Reach, failed: failed}, nil
 }
 
 // lease is the lock on the upgrades of a service, not yet taken.
 func (cl clients) lease(service string, identity plan.Identity, log *slog.Logger) *state.Lease {
-	return state.New(state.Options{Kube: cl.kube, Namespace: cl.namespace, Service: service, Identity: identity, Log: log})
+	return state.New(state.Options{Kube: cl.kube, Namespace: cl.namespace, Service: service, Flags: cl.flags, Identity: identity, Log: log})
 }
 
 // maxContexts is how many contexts are named.

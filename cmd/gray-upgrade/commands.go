@@ -172,11 +172,8 @@ func (s *session) notClosed(err error) int {
 	if cl, unknown := connect(s.config, s.log); unknown == nil {
 		s.config.Namespace = cl.namespace
 	}
-	f.Next = strings.TrimSuffix(f.Next, ", then rerun") + ", then run: gray-upgrade close"
-	if s.config.Namespace != "" {
-		f.Next += " --namespace " + s.config.Namespace
-	}
-	f.Next += " --service " + cmp.Or(s.config.Service, "SERVICE")
+	again := plan.Target{Namespace: s.config.Namespace, Service: cmp.Or(s.config.Service, "SERVICE"), Flags: s.config.Reach}
+	f.Next = strings.TrimSuffix(f.Next, ", then rerun") + ", then run: " + again.Command("close")
 	if f.Fault == plan.FaultInput && !s.after && !denied(err) {
 		return s.end(f, plan.Invalid)
 	}
@@ -224,7 +221,8 @@ func writeStatus(w io.Writer, t plan.Target, r plan.Record, h *state.Holder, o p
 	case h != nil:
 		fmt.Fprintf(w, "running     %s, step: %s\n", h, r.Step)
 	case r.Open:
-		fmt.Fprintf(w, "unfinished  run %s %s, step: %s; gray-upgrade close brings it home\n", r.Identity.Run, r.Identity.URL, r.Step)
+		fmt.Fprintf(w, "unfinished  run %s %s, step: %s\n", r.Identity.Run, r.Identity.URL, r.Step)
+		fmt.Fprintf(w, "            next: %s\n", t.Command("close"))
 	default:
 		fmt.Fprintln(w, "running     nothing")
 	}
@@ -274,6 +272,7 @@ func (s *session) begin(args []string, own []extra, parse parser) (code int, ove
 		return s.refuse(plan.Failf(plan.FaultInput, "", "%w", err)), true
 	}
 	s.config = c
+	s.config.Reach = reach(s.host, read.inputs, c)
 	for _, secret := range c.Secrets() {
 		s.host.Mask(secret)
 	}
@@ -281,6 +280,20 @@ func (s *session) begin(args []string, own []extra, parse parser) (code int, ove
 		s.host.Warn(text)
 	}
 	return exitDone, false
+}
+
+// reach are the flags by which a command that is offered finds the same cluster: the context, and the kubeconfig that somebody
+// gave on the command line of a terminal. The path of a CI job means nothing to who copies its command.
+func reach(host *ci.Host, given []config.Input, c config.Config) string {
+	flags := ""
+	byFlag := func(in config.Input) bool { return in.Key == "kubeconfig" }
+	if c.Kubeconfig != "" && host.Name == "terminal" && slices.ContainsFunc(given, byFlag) {
+		flags += " --kubeconfig " + plan.Quoted(c.Kubeconfig)
+	}
+	if c.Context != "" {
+		flags += " --context " + plan.Quoted(c.Context)
+	}
+	return flags
 }
 
 func newSession(w world) *session {

@@ -38,7 +38,7 @@ func forget(ctx context.Context, lease *state.Lease, holds bool) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(unfinished(record, lease), forgettable(record, holds, where(lease))); err != nil {
+	if err := errors.Join(unfinished(record, lease), forgettable(record, holds, lease.Command("forget --holds=true"))); err != nil {
 		return errors.Join(err, lease.Release(context.WithoutCancel(ctx)))
 	}
 	return lease.Forget(context.WithoutCancel(ctx))
@@ -59,20 +59,16 @@ func unfinished(r plan.Record, lease *state.Lease) error {
 		return nil
 	}
 	f := plan.Failf(plan.FaultRefused, "", "the upgrade of run %s is not finished: its record is what brings users home", r.Identity.Run)
-	f.Next = "bring it home first: gray-upgrade close " + where(lease)
+	f.Next = "bring it home first: " + lease.Command("close")
 	return f
 }
 
-func where(lease *state.Lease) string {
-	return "--namespace " + lease.Namespace + " --service " + lease.Service
-}
-
 // forgettable refuses to forget holds that nobody asked to drop.
-func forgettable(r plan.Record, holds bool, where string) error {
+func forgettable(r plan.Record, holds bool, command string) error {
 	if len(r.Holds) == 0 || holds {
 		return nil
 	}
 	f := plan.Failf(plan.FaultRefused, "", "%d images are on hold, the last one %s: forgetting would let them to users again", len(r.Holds), r.Holds[len(r.Holds)-1].Digest)
-	f.Next = "test them offline first, or forget their holds as well: gray-upgrade forget --holds=true " + where
+	f.Next = "test them offline first, or forget their holds as well: " + command
 	return f
 }

@@ -100,7 +100,7 @@ func recordPass(ctx context.Context, lease *state.Lease, p plan.Pass) error {
 		known = known || h.Digest == p.Digest
 	}
 	if !known {
-		return plan.Failf(plan.FaultInput, "", "digest %s is not on hold; gray-upgrade status lists what is", p.Digest)
+		return plan.Failf(plan.FaultInput, "", "digest %s is not on hold; %s lists what is", p.Digest, lease.Command("status"))
 	}
 	record.AddPass(p)
 	return lease.Save(held, record)

@@ -105,7 +105,7 @@ func TestPlanAndStatusChangeNothing(t *testing.T) {
 
 	code, output = s.run("offline-test pass", "--digest=sha256:"+strings.Repeat("0", 64), "--by=kim", "--why=staging")
 	assert.Equal(t, 2, code, output)
-	assert.Contains(t, output, "is not on hold; gray-upgrade status lists what is")
+	assert.Contains(t, output, "is not on hold; gray-upgrade status --namespace "+s.Namespace+" --service web lists what is")
 }
 
 func TestWhatIsWrongWithTheShopIsNamed(t *testing.T) {

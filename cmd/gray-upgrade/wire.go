@@ -70,6 +70,7 @@ func wire(ctx context.Context, c config.Config, host *ci.Host, log *slog.Logger)
 	if err != nil {
 		return nil, explained(cl, err)
 	}
+	target.Flags = cl.flags
 	id := target.Service + "-" + strings.ToLower(rand.Text()[:8])
 	c.Evidence = evidenceOf(c, id)
 	sides := cluster.New(cluster.Options{Kube: cl.kube, Target: target, Config: c, UpgradeID: id, Fence: lease.Fence, Log: log})

@@ -95,7 +95,9 @@ func (c *Cluster) alone(kind string, o metav1.Object) error {
 	}
 	other := plan.OtherFence(o.GetAnnotations(), c.target.Service)
 	f := plan.Failf(plan.FaultRefused, describe(kind, o), "an upgrade of Service %s works on %s %s, too", other, kind, o.GetName())
-	f.Next = fmt.Sprintf("wait for that upgrade, or bring it home with: gray-upgrade close --namespace %s --service %s; then rerun", c.target.Namespace, other)
+	theirs := c.target
+	theirs.Service = other
+	f.Next = "wait for that upgrade, or bring it home with: " + theirs.Command("close") + "; then rerun"
 	return f
 }
 

@@ -13,7 +13,7 @@ import (
 
 // TestTwoServicesOfOneDeployment: the second upgrade does not begin, and the first one goes on.
 func TestTwoServicesOfOneDeployment(t *testing.T) {
-	c := &Cluster{target: plan.Target{Namespace: "shop", Deployment: "web", Service: "web"}}
+	c := &Cluster{target: plan.Target{Namespace: "shop", Deployment: "web", Service: "web", Flags: " --context prod"}}
 	with := func(annotations ...string) *appsv1.Deployment {
 		d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", Annotations: map[string]string{}}}
 		for _, a := range annotations {
@@ -29,5 +29,5 @@ func TestTwoServicesOfOneDeployment(t *testing.T) {
 	require.ErrorAs(t, err, &f)
 	assert.Equal(t, plan.FaultRefused, f.Fault)
 	assert.Contains(t, f.What, "an upgrade of Service web-admin works on Deployment web, too")
-	assert.Contains(t, f.Next, "gray-upgrade close --namespace shop --service web-admin")
+	assert.Contains(t, f.Next, "gray-upgrade close --namespace shop --service web-admin --context prod")
 }

@@ -68,6 +68,7 @@ type Config struct {
 	PodAccess  PodAccess
 	Kubeconfig string
 	Context    string
+	Reach      string // flags by which a command that is offered reaches the same cluster; who read the command line sets it
 	DryRun     bool
 	Evidence   string // folder for evidence files
 

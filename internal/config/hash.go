@@ -37,7 +37,7 @@ func (c Config) Secrets() []string {
 // reaches the cluster, Prometheus and Loki, where its evidence goes, the reason for ignoring a hold, the offline test, the watchdog
 // and the values of test accounts are left out. The content of the manifest is not in it, only its name: Config knows no more.
 func (c Config) Hash() string {
-	c.Kubeconfig, c.Context, c.Evidence, c.IgnoreHold, c.DryRun, c.secrets = "", "", "", "", false, nil
+	c.Kubeconfig, c.Context, c.Reach, c.Evidence, c.IgnoreHold, c.DryRun, c.secrets = "", "", "", "", "", false, nil
 	c.OfflineTest, c.OfflineTestJob = "", ""
 	c.PrometheusURL, c.PrometheusToken = "", ""
 	c.LokiURL, c.LokiToken, c.LokiTenant = "", "", ""

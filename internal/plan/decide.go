@@ -77,13 +77,12 @@ func refusal(h Hold, t Target) *Failure {
 
 // OfflineTest says how an image on hold gets its pass: by the tool, or by a person.
 func OfflineTest(t Target, digest string) string {
-	return fmt.Sprintf("%s; or record a test of your own: gray-upgrade offline-test pass --namespace %s --service %s --digest %s --by WHO --why TEXT",
-		OfflineRun(t), t.Namespace, t.Service, digest)
+	return OfflineRun(t) + "; or record a test of your own: " + t.Command("offline-test pass") + " --digest " + digest + " --by WHO --why TEXT"
 }
 
 // OfflineRun says how the tool tests an image offline.
 func OfflineRun(t Target) string {
-	return fmt.Sprintf("gray-upgrade offline-test run --namespace %s --service %s (with the other inputs of this job)", t.Namespace, t.Service)
+	return t.Command("offline-test run") + " (with the other inputs of this job)"
 }
 
 // Held returns the hold on a digest that would run in this template.

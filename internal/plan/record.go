@@ -12,6 +12,10 @@ type Target struct {
 	Deployment string `json:"deployment"`
 	Service    string `json:"service"`
 	Route      string `json:"route"` // HTTPRoute
+
+	// Flags reach the same cluster again, as they are appended to a command: " --context prod". They are of who prints it, and
+	// not recorded.
+	Flags string `json:"-"`
 }
 
 // GrayDeployment is the name of gray's Deployment.

@@ -167,7 +167,7 @@ func (l *Lease) refused(have *coordinationv1.Lease, r plan.Record) error {
 	h := holderOf(have, r)
 	f := plan.Failf(plan.FaultRefused, l.where(), "run %s upgrades service %s/%s since %s%s; its lease ends at %s unless it is renewed, as it is every few seconds",
 		h, l.Namespace, l.Service, clock(h.Since), doing(h.Step), clock(h.Until))
-	f.Next = fmt.Sprintf("wait for that run and rerun, or bring its users home and end it with: gray-upgrade close --service %s --namespace %s", l.Service, l.Namespace)
+	f.Next = "wait for that run and rerun, or bring its users home and end it with: " + l.Command("close")
 	return f
 }
 

@@ -39,10 +39,16 @@ type Options struct {
 	Kube      kubernetes.Interface
 	Namespace string
 	Service   string
+	Flags     string // of the commands that are offered: plan.Target.Flags
 	Identity  plan.Identity
 	Log       *slog.Logger
 	Duration  time.Duration // how long a Lease outlives its last renewal; 0: 15 s
 	Renew     time.Duration // time between renewals; 0: 2 s
+}
+
+// Command is a command on the same service, as it is offered to people.
+func (o Options) Command(words string) string {
+	return plan.Target{Namespace: o.Namespace, Service: o.Service, Flags: o.Flags}.Command(words)
 }
 
 // Lease is the lock on the upgrades of one service. A Lease made by New holds nothing before Acquire.

@@ -166,7 +166,7 @@ func TestRefusedWithinFiveSeconds(t *testing.T) {
 		assert.Equal(t, plan.FaultRefused, f.Fault)
 		assert.Contains(t, f.What, `run 1/1 (by ann, https://ci/1/1) upgrades service `+ns+`/cart since `)
 		assert.Contains(t, f.What, `is at step "weight 5"`)
-		assert.Contains(t, f.Next, "gray-upgrade close --service cart --namespace "+ns)
+		assert.Contains(t, f.Next, "gray-upgrade close --namespace "+ns+" --service cart")
 	}
 	fence(t, a)
 }

@@ -219,7 +219,7 @@ func TestRefusedNamesTheHolder(t *testing.T) {
 			assert.Equal(t, plan.FaultRefused, f.Fault)
 			assert.Equal(t, tt.want, f.What)
 			assert.Equal(t, "Lease shop/gray-upgrade-cart", f.Where)
-			assert.Contains(t, f.Next, "gray-upgrade close --service cart --namespace shop")
+			assert.Contains(t, f.Next, "gray-upgrade close --namespace shop --service cart")
 		})
 	}
 }

@@ -76,6 +76,7 @@ func (r *run) learn(o plan.Observed, digest string) {
 // decide asks plan.Decide, and tells, once, of a hold that does not count because the user gave a reason.
 func (r *run) decide(o plan.Observed, digest string) (unchanged bool, err error) {
 	r.acceptRerun(o, digest)
+	r.record.Target = r.Target // that on record does not say how this run reaches it
 	unchanged, err = plan.Decide(o, r.record, digest, r.Config.IgnoreHold)
 	if unchanged || err != nil {
 		return unchanged, err

@@ -67,7 +67,7 @@ func (r *run) regain(lost context.Context, until time.Time, why error) (context.
 		r.held = held
 		return held, nil
 	case errors.Is(err, plan.ErrLost):
-		return nil, lostLease(plan.Step{Phase: plan.PhaseClose}, why)
+		return nil, r.lostLease(plan.Step{Phase: plan.PhaseClose}, why)
 	}
 	return nil, r.stuck(fmt.Errorf("take the lease back: %w", err))
 }
@@ -334,7 +334,7 @@ func (r *run) stuck(last error) error {
 	f := plan.Failf(plan.FaultInfrastructure, "HTTPRoute "+r.Target.Namespace+"/"+r.Target.Route,
 		"the close is not confirmed after %s: %w", r.Config.CloseTimeout, last)
 	f.Done = fmt.Sprintf("the route is set to weight %d; nothing that serves was deleted", r.weight)
-	f.Next = fmt.Sprintf("repair what is named above, then run: gray-upgrade close --namespace %s --service %s", r.Target.Namespace, r.Target.Service)
+	f.Next = "repair what is named above, then run: " + r.Target.Command("close")
 	r.story.Outcome = plan.Stuck
 	return f
 }
@@ -351,18 +351,18 @@ func (r *run) unclosed(err error) error {
 	}
 	r.story.Outcome = plan.Stuck
 	f.Done = "nothing: gray may still have users"
-	f.Next = fmt.Sprintf("repair what is named above, then run again: gray-upgrade close --namespace %s --service %s", r.Target.Namespace, r.Target.Service)
+	f.Next = "repair what is named above, then run again: " + r.Target.Command("close")
 	return f
 }
 
-func lostLease(s plan.Step, err error) *plan.Failure {
+func (r *run) lostLease(s plan.Step, err error) *plan.Failure {
 	f := plan.Failf(plan.FaultInfrastructure, "", "%w", plan.ErrLost)
 	if err != nil && !errors.Is(err, plan.ErrLost) {
 		f.What = fmt.Sprintf("%v (%v)", plan.ErrLost, err)
 	}
 	f.Step = s
 	f.Done = "this run wrote nothing more; the run that took over closes or goes on"
-	f.Next = "look at that run: gray-upgrade status names it"
+	f.Next = "look at that run: " + r.Target.Command("status") + " names it"
 	return f
 }
 

@@ -28,10 +28,14 @@ func TestAHeldTagThatNeverGetsReadyIsRefused(t *testing.T) {
 		story := w.upgrade("2").Run(t.Context())
 		assert.Equal(t, plan.Refused, story.Outcome)
 		assert.Contains(t, story.Failure.What, "is on hold since")
-		assert.Contains(t, story.Failure.Next, "offline-test pass")
+		assert.Contains(t, story.Failure.Next, "offline-test pass --namespace shop --service shop --context prod --digest sha256:new")
 		assert.Contains(t, story.Failure.Done, "gray was started without users")
 		assert.Len(t, w.record.Holds, 1)
 		home(t, w, "sha256:old")
+
+		known := w.upgrade("3")
+		known.Config.Image = "shop:v2@sha256:new"
+		assert.Contains(t, known.Run(t.Context()).Failure.Next, " --context prod ", "refused before its first step, it leads to its own cluster")
 
 		w.digest = "sha256:newer"
 		assert.Equal(t, plan.RolledBack, w.upgrade("3").Run(t.Context()).Outcome, "the tag names another image now")

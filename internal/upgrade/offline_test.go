@@ -146,7 +146,7 @@ func TestTheNoticeNamesBothWays(t *testing.T) {
 		u := w.upgrade("1")
 		u.Config.OfflineTest = config.RerunAccepts
 		next := u.Run(t.Context()).Failure.Next
-		for _, want := range []string{"gray-upgrade offline-test run", "offline-test pass --namespace shop --service shop --digest sha256:new", "just rerun this job"} {
+		for _, want := range []string{"gray-upgrade offline-test run", "offline-test pass --namespace shop --service shop --context prod --digest sha256:new", "just rerun this job"} {
 			assert.Contains(t, next, want)
 		}
 	})

@@ -405,7 +405,7 @@ func TestACloseThatCannotLookIsNotConfirmed(t *testing.T) {
 	w.away = true
 	story := w.upgrade("1").Close(t.Context(), true)
 	assert.Equal(t, plan.Stuck, story.Outcome)
-	assert.Contains(t, story.Failure.Next, "gray-upgrade close")
+	assert.Contains(t, story.Failure.Next, "gray-upgrade close --namespace shop --service shop --context prod")
 	assert.Contains(t, story.Failure.Done, "may still have users")
 }
 

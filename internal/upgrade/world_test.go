@@ -376,6 +376,7 @@ func (w *world) Regain(ctx context.Context) (context.Context, error) {
 }
 
 func (w *world) Save(ctx context.Context, r plan.Record) error {
+	r.Target.Flags = "" // they are not recorded
 	return w.write(ctx, "save", func() { w.record = r })
 }
 
@@ -394,7 +395,7 @@ func (w *world) upgrade(run string) *Upgrade {
 			Limits: judge.Defaults(), CloseFloor: 50, Drain: 10 * time.Second, Timeout: 30 * time.Minute, CloseTimeout: 5 * time.Minute, PodTimeout: time.Minute, Watchdog: config.GuardAuto,
 		},
 		Identity:  plan.Identity{Run: run},
-		Target:    plan.Target{Namespace: "shop", Deployment: "shop", Service: "shop", Route: "shop"},
+		Target:    plan.Target{Namespace: "shop", Deployment: "shop", Service: "shop", Route: "shop", Flags: " --context prod"},
 		From:      "shop:v1",
 		Preflight: func(context.Context) ([]string, bool, error) { return nil, w.guarded, nil },
 		KeepLogs:  func(context.Context) error { return nil },
