@@ -67,7 +67,7 @@ func planCommand(ctx context.Context, args []string, w world) int {
 }
 
 func (s *session) plan(ctx context.Context) int {
-	s.config.DryRun = true
+	s.config.DryRun, s.looks = true, true
 	a, err := wire(ctx, s.config, s.host, s.log)
 	if err != nil {
 		return s.refuse(err)
@@ -80,7 +80,7 @@ func (s *session) plan(ctx context.Context) int {
 	if holder != nil {
 		s.host.Warn(fmt.Sprintf("run %s upgrades this service now: until it ends another one is refused", holder))
 	}
-	story := a.Plan(ctx, record)
+	story := a.Plan(ctx, record, holder != nil)
 	if story.Outcome != plan.Planned {
 		s.finish(story)
 		return exitCode(story.Outcome)
@@ -242,6 +242,7 @@ type session struct {
 	log    *slog.Logger
 	world  world
 	after  bool // the post step of the job that left work behind
+	looks  bool // the command moves no user: where it cannot do its work, nothing is closed
 }
 
 // begin is session.begin of a new session; nil where the command is over, with this exit code.
@@ -351,7 +352,11 @@ func (s *session) refuse(err error) int {
 		return s.notClosed(err)
 	}
 	f := s.failure(err)
-	return s.end(f, unbegun(f.Fault))
+	outcome := unbegun(f.Fault)
+	if s.looks && outcome == plan.Closed {
+		outcome = plan.Undecided
+	}
+	return s.end(f, outcome)
 }
 
 // unseen is refuse for a command that only looks: it has no outcome, and its job's summary is another command's.

@@ -17,6 +17,7 @@ func forgetCommand(ctx context.Context, args []string, w world) int {
 	if s == nil {
 		return code
 	}
+	s.looks = true
 	cl, err := connect(s.config, s.log)
 	if err != nil {
 		return s.refuse(err)

@@ -53,6 +53,7 @@ func offlineTestPass(ctx context.Context, args []string, w world) int {
 	if s == nil {
 		return code
 	}
+	s.looks = true
 	cl, err := connect(s.config, s.log)
 	if err != nil {
 		return s.refuse(err)

@@ -62,9 +62,9 @@ func closingRules(gateways []string) []cluster.Rule {
 	return all
 }
 
-// preflight checks everything that can be checked without a change, and returns all faults at once: permissions, objects
-// and rehearsed writes first, since the probes that follow need them. guarded says that there will be a watchdog.
-func preflight(cl clients, c config.Config, sides *cluster.Cluster, route *gateway.HTTPRoute, verifier *verify.Verifier, asked monitor) func(context.Context) ([]string, bool, error) {
+// preflight checks everything that can be checked without a change and without a request to the service, and returns all faults
+// at once: permissions, objects and rehearsed writes. guarded says that there will be a watchdog.
+func preflight(cl clients, c config.Config, sides *cluster.Cluster, route *gateway.HTTPRoute, asked monitor) func(context.Context) ([]string, bool, error) {
 	return func(ctx context.Context) (warnings []string, guarded bool, err error) {
 		gateways, err := route.Namespaces(ctx)
 		if err != nil {
@@ -83,8 +83,16 @@ func preflight(cl clients, c config.Config, sides *cluster.Cluster, route *gatew
 		if err = errors.Join(err, guardErr, ownerErr, askErr, route.Preflight(ctx), reachable(ctx, route), countable(ctx, c, route), credentials(cl, c)); err != nil {
 			return warnings, false, err
 		}
-		_, err = route.Confirm(ctx, 0) // the route leads to production, and the gateway can be asked
-		return warnings, guarded, errors.Join(err, verifier.Baseline(ctx))
+		return warnings, guarded, nil
+	}
+}
+
+// answers sends requests, which need what preflight checked: the route leads to production, the gateway can be asked, and
+// production passes the checks.
+func answers(route *gateway.HTTPRoute, verifier *verify.Verifier) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := route.Confirm(ctx, 0)
+		return errors.Join(err, verifier.Baseline(ctx))
 	}
 }
 

@@ -94,10 +94,10 @@ func wire(ctx context.Context, c config.Config, host *ci.Host, log *slog.Logger)
 		Cluster: sides, Gray: sides, Scaling: sides, Watchdog: sides.Watchdog(), Gateway: route, Verifier: verifier, Store: lease,
 		Watcher:  newWatcher(cl, c, target, sides, route, verifier, asked, evidence, log),
 		Progress: progress{host: host, folder: c.Evidence, log: log}, Evidence: evidence, Log: log,
-		Preflight: preflight(cl, c, sides, route, verifier, asked),
-		KeepLogs:  func(context.Context) error { return nil },
-		Objects:   func(ctx context.Context) (plan.Objects, error) { return objects(ctx, sides, route) },
-		Joined:    sides.GrayChanges,
+		Preflight: preflight(cl, c, sides, route, asked), Answers: answers(route, verifier),
+		KeepLogs: func(context.Context) error { return nil },
+		Objects:  func(ctx context.Context) (plan.Objects, error) { return objects(ctx, sides, route) },
+		Joined:   sides.GrayChanges,
 	}
 	if a.evidence != nil {
 		keep := keepLogs(c)

@@ -127,14 +127,15 @@ func TestBuildRefusesAPlanThatCannotEndInTime(t *testing.T) {
 func TestForetellTellsWhatIsOnRecord(t *testing.T) {
 	held := Hold{Digest: "sha256:bad", Template: "t", Image: "shop:v2"}
 	r := Record{Identity: Identity{Run: "job 7"}, Holds: []Hold{held}}
-	assert.Empty(t, Foretell(Observed{Held: "t"}, r, "shop:v3"))
-	assert.Empty(t, Foretell(Observed{Held: "other"}, r, "shop:v2"))
-	assert.Empty(t, Foretell(Observed{Held: "t"}, r, "shop:v2@sha256:bad"), "Decide refuses that")
-	told := Foretell(Observed{Held: "t"}, r, "shop:v2")
+	assert.Empty(t, Foretell(Observed{Held: "t"}, r, "shop:v3", false))
+	assert.Empty(t, Foretell(Observed{Held: "other"}, r, "shop:v2", false))
+	assert.Empty(t, Foretell(Observed{Held: "t"}, r, "shop:v2@sha256:bad", false), "Decide refuses that")
+	told := Foretell(Observed{Held: "t"}, r, "shop:v2", false)
 	require.Len(t, told, 1)
 	assert.Contains(t, told[0], "shop:v2 is on hold since 0001-01-01T00:00:00Z where it stands for sha256:bad")
 	r.Open = true
-	assert.Equal(t, "an earlier run left work behind (job 7): a run closes it first", Foretell(Observed{}, r, "shop:v3")[0])
+	assert.Equal(t, "an earlier run left work behind (job 7): a run closes it first", Foretell(Observed{}, r, "shop:v3", false)[0])
+	assert.Empty(t, Foretell(Observed{Touched: true}, r, "shop:v3", true))
 }
 
 func TestGrayForFollowsTheLoad(t *testing.T) {

@@ -50,10 +50,11 @@ func Decide(o Observed, r Record, digest, ignoreHold string) (unchanged bool, er
 }
 
 // Foretell says what on record a run of this image would meet beside its plan, in words. A tag tells its digest only once gray
-// runs it, so that a hold on what it stood for is no more than a warning.
-func Foretell(o Observed, r Record, image string) []string {
+// runs it, so that a hold on what it stood for is no more than a warning. What stands of a run that is under way is not left
+// over.
+func Foretell(o Observed, r Record, image string, running bool) []string {
 	var told []string
-	if _, left := LeftOver(o, r); left {
+	if _, left := LeftOver(o, r); left && !running {
 		told = append(told, "an earlier run left work behind ("+r.Identity.Run+"): a run closes it first")
 	}
 	if DigestOf(image) != "" {

@@ -1,6 +1,8 @@
 package upgrade
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -172,25 +174,66 @@ func TestPlanTellsWhatARunWouldMeet(t *testing.T) {
 		u := w.upgrade("1")
 		held := plan.Record{Holds: []plan.Hold{{Digest: "sha256:new", Template: "t1", Image: "shop:v2", Why: "it failed"}}}
 
-		story := u.Plan(t.Context(), held)
+		story := u.Plan(t.Context(), held, false)
 		assert.Equal(t, plan.Planned, story.Outcome)
 		require.Len(t, story.Warnings, 1)
 		assert.Contains(t, story.Warnings[0], "shop:v2 is on hold")
 		assert.Contains(t, story.Foresight, "at 100 requests/s, as measured now")
 
 		w.rate = func(int) float64 { return 0.1 }
-		story = u.Plan(t.Context(), plan.Record{})
+		story = u.Plan(t.Context(), plan.Record{}, false)
 		assert.Empty(t, story.Foresight)
 		require.Len(t, story.Warnings, 1)
 		assert.Contains(t, story.Warnings[0], "it may be promoted. Make step-duration longer")
 
 		u.Config.Image = "shop:v2@sha256:new"
-		story = u.Plan(t.Context(), held)
+		story = u.Plan(t.Context(), held, false)
 		assert.Equal(t, plan.Refused, story.Outcome)
 		assert.Contains(t, story.Failure.What, "is on hold since")
 
 		u.Config.Image = "shop:v1@sha256:old"
-		assert.Equal(t, plan.Unchanged, u.Plan(t.Context(), held).Outcome)
+		assert.Equal(t, plan.Unchanged, u.Plan(t.Context(), held, false).Outcome)
+		assert.Zero(t, w.writes)
+	})
+}
+
+// unwatching is a Watcher that must not be asked.
+type unwatching struct {
+	*world
+	t *testing.T
+}
+
+func (d unwatching) Watch(context.Context) <-chan judge.Finding {
+	d.t.Error("the plan watches")
+	return nil
+}
+
+// TestAPlanBesideARunSendsNothing: its requests would count there as those of users. What stands of the run is not left over.
+func TestAPlanBesideARunSendsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.gray = plan.Workload{Exists: true, Replicas: 1, Ready: 1}
+		w.weight = 5
+		u := w.upgrade("2")
+		asked := 0
+		u.Answers = func(context.Context) error {
+			asked++
+			return errors.New("weight 0 is not seen")
+		}
+		running := plan.Record{Open: true, Identity: plan.Identity{Run: "1"}}
+
+		u.Watcher = unwatching{w, t}
+		story := u.Plan(t.Context(), running, true)
+		assert.Equal(t, plan.Planned, story.Outcome, "%+v", story.Failure)
+		assert.Zero(t, asked)
+		assert.Empty(t, story.Foresight)
+		require.Len(t, story.Warnings, 1)
+		assert.Contains(t, story.Warnings[0], "this plan sent no requests of its own")
+
+		story = u.Plan(t.Context(), running, false)
+		assert.Equal(t, 1, asked)
+		assert.Equal(t, plan.Undecided, story.Outcome, "a plan closes nothing")
+		assert.Equal(t, plan.FaultInfrastructure, story.Failure.Fault)
 		assert.Zero(t, w.writes)
 	})
 }

@@ -45,6 +45,7 @@ type run struct {
 	guarded  bool          // a watchdog stands by from the first weight on
 	offline  bool          // an offline test: a hold is why it runs
 	tested   string        // how the user's own offline test passed
+	beside   bool          // another run is under way, and this one only plans
 	beyond   bool          // this run has marked production as promoted
 	closing  *closing      // nil: on the way forward
 	watching context.CancelFunc

@@ -24,6 +24,8 @@ type Upgrade struct {
 	// Preflight checks everything that can be checked without a change and returns warnings, or all faults at once. guarded
 	// says that a watchdog is wanted and can be had.
 	Preflight func(ctx context.Context) (warnings []string, guarded bool, err error)
+	// Answers asks the gateway and production with requests of our own whether they answer as an upgrade needs them to.
+	Answers func(ctx context.Context) error
 	// KeepLogs puts gray's logs where people find them, before gray goes.
 	KeepLogs func(ctx context.Context) error
 	// TestJob runs the user's own offline test against gray and says in words how it passed.
@@ -71,11 +73,16 @@ func (u *Upgrade) Close(ctx context.Context, takeover bool) plan.Story {
 }
 
 // Plan returns the plan and the warnings of the preflight; it changes nothing, not even the Lease. What is on record is what
-// the run would find there: it refuses an image that is on hold, and says so where production runs it already.
-func (u *Upgrade) Plan(ctx context.Context, found plan.Record) plan.Story {
+// the run would find there: it refuses an image that is on hold, and says so where production runs it already. Beside a
+// running upgrade it sends no requests: they would count there as those of users.
+func (u *Upgrade) Plan(ctx context.Context, found plan.Record, running bool) plan.Story {
 	r := u.newRun()
-	r.record = found
-	return r.end(r.foretell(ctx))
+	r.record, r.beside = found, running
+	story := r.end(r.foretell(ctx))
+	if story.Outcome == plan.Closed {
+		story.Outcome = plan.Undecided // it could not look, and closes nothing
+	}
+	return story
 }
 
 func (r *run) foretell(ctx context.Context) error {
@@ -86,13 +93,13 @@ func (r *run) foretell(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.story.Warnings = append(r.story.Warnings, plan.Foretell(o, r.record, r.Config.Image)...)
+	r.story.Warnings = append(r.story.Warnings, plan.Foretell(o, r.record, r.Config.Image, r.beside)...)
 	if unchanged, err := r.decide(o, plan.DigestOf(r.Config.Image)); unchanged || err != nil {
 		r.story.Outcome = plan.Unchanged
 		return err
 	}
 	r.story.Outcome = plan.Planned
-	if err := r.build(o); err != nil {
+	if err := r.build(o); err != nil || r.beside {
 		return err
 	}
 	return r.foresee(ctx)
@@ -308,8 +315,15 @@ func (r *run) preflight(ctx context.Context) error {
 	warnings, guarded, err := r.Preflight(ctx)
 	r.guarded = guarded
 	r.story.Warnings = append(r.story.Warnings, warnings...)
+	if r.beside {
+		r.story.Warnings = append(r.story.Warnings, "an upgrade of this service is under way, and would take requests for those of users: this plan sent no requests of its own, "+
+			"so test accounts on production and what the gateway serves were not checked, and the traffic was not measured")
+	}
 	r.tell()
-	return err
+	if err != nil || r.beside {
+		return err
+	}
+	return r.Answers(ctx)
 }
 
 // build makes the plan and the record of this run.

@@ -398,6 +398,7 @@ func (w *world) upgrade(run string) *Upgrade {
 		Target:    plan.Target{Namespace: "shop", Deployment: "shop", Service: "shop", Route: "shop", Flags: " --context prod"},
 		From:      "shop:v1",
 		Preflight: func(context.Context) ([]string, bool, error) { return nil, w.guarded, nil },
+		Answers:   func(context.Context) error { return nil },
 		KeepLogs:  func(context.Context) error { return nil },
 		Objects:   w.objects,
 		Joined:    func(context.Context) <-chan struct{} { return nil }, // the tick has to do
