@@ -78,6 +78,7 @@ type waiting struct {
 	since    time.Time // of the last progress
 	trouble  string    // container in trouble, and
 	from     time.Time // since when it has been
+	absent   bool      // its image was once said to be in no registry: the kubelet's back-off need not repeat it
 }
 
 // judge ends a wait whose deadline has passed, or whose trouble has lasted beyond its patience.
@@ -95,7 +96,11 @@ func (c *Cluster) judge(ctx context.Context, g goal, s sight, w *waiting, progre
 		key = fmt.Sprint(t.fault, t.container, t.patience)
 	}
 	if key != w.trouble {
-		w.trouble, w.from = key, now
+		w.trouble, w.from, w.absent = key, now, false
+	}
+	if t != nil {
+		w.absent = w.absent || t.absent
+		t.absent = w.absent
 	}
 	if t != nil && now.Sub(w.from) >= t.patience {
 		return c.failure(ctx, s, t, g.what)

@@ -44,7 +44,17 @@ func (c *Cluster) failure(ctx context.Context, s sight, t *trouble, what string)
 	if lines := c.lastLines(ctx, t); len(lines) > 0 {
 		text.WriteString("; its last log lines:\n  " + strings.Join(lines, "\n  "))
 	}
+	if t.absent {
+		return noImage(where, text.String())
+	}
 	return plan.Failf(t.fault, where, "%s", text.String())
+}
+
+// noImage is a fault of the input: a tag that nobody pushed is there at no rerun.
+func noImage(where, text string) *plan.Failure {
+	f := plan.Failf(plan.FaultInput, where, "%s; the registry has no such image", text)
+	f.Next = "correct the tag or the digest of the image, or push it, then rerun; nothing is on hold"
+	return f
 }
 
 // lastLines reads the end of a container's log; what cannot be read is left out.

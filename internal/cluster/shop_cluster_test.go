@@ -524,8 +524,8 @@ func TestWhyNotReady(t *testing.T) {
 		most  time.Duration
 	}{
 		{
-			name: "the image is not there", tool: s.tool("v99"), fault: plan.FaultInfrastructure,
-			want: []string{"cannot get its image", repository + ":v99"}, most: 2 * time.Minute,
+			name: "the image is not there", tool: s.tool("v99"), fault: plan.FaultInput,
+			want: []string{"cannot get its image", repository + ":v99", "the registry has no such image"}, most: 2 * time.Minute,
 		},
 		{
 			name: "it crashes", tool: s.tool("v2", args("--mode=nonsense")), fault: plan.FaultImage,

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -32,10 +33,15 @@ type trouble struct {
 	logs      bool          // the container's log says more
 	previous  bool          // the log of the run before
 	events    bool          // the pod's events say more
+	absent    bool          // the registry has no such image
 }
 
 // pullReasons are the reasons of a container that waits for its image.
 var pullReasons = []string{"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
+
+// noSuchImage is in the words of a registry that has no such tag, digest or repository, as container runtimes hand them on: gRPC's
+// code of containerd, and the error codes of the OCI distribution specification (MANIFEST_UNKNOWN, NAME_UNKNOWN).
+var noSuchImage = regexp.MustCompile(`(?i)code = NotFound|: not found$|manifest[ _]unknown|name[ _]unknown`)
 
 // trouble returns the worst trouble of the pods of the current template: the one that can be told soonest. nil:
 // none.
@@ -61,10 +67,10 @@ func (s sight) trouble() *trouble {
 // blamed takes the blame off the image where the container in trouble does not run it: a sidecar, or an init container of
 // another repository.
 func (c *Cluster) blamed(s sight, t *trouble) *trouble {
-	if t == nil || t.fault != plan.FaultImage || c.Renews(&s.deployment.Spec.Template.Spec, t.container) {
+	if t == nil || t.fault != plan.FaultImage && !t.absent || c.Renews(&s.deployment.Spec.Template.Spec, t.container) {
 		return t
 	}
-	t.fault = plan.FaultInfrastructure
+	t.fault, t.absent = plan.FaultInfrastructure, false
 	t.why += " (it does not run the image that is upgraded)"
 	return t
 }
@@ -138,7 +144,8 @@ func containerTrouble(s corev1.ContainerStatus, done bool) *trouble {
 	switch {
 	case waiting != nil && slices.Contains(pullReasons, waiting.Reason):
 		return &trouble{fault: plan.FaultInfrastructure, container: s.Name, patience: repeated,
-			why: fmt.Sprintf("container %s cannot get its image %s: %s: %s", s.Name, s.Image, waiting.Reason, cut(waiting.Message))}
+			absent: waiting.Reason == "InvalidImageName" || noSuchImage.MatchString(waiting.Message),
+			why:    fmt.Sprintf("container %s cannot get its image %s: %s: %s", s.Name, s.Image, waiting.Reason, cut(waiting.Message))}
 	case waiting != nil && (waiting.Reason == "CreateContainerConfigError" || waiting.Reason == "CreateContainerError"):
 		return &trouble{fault: plan.FaultInfrastructure, container: s.Name, patience: repeated,
 			why: fmt.Sprintf("container %s cannot be created: %s: %s", s.Name, waiting.Reason, cut(waiting.Message))}

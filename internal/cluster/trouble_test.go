@@ -3,6 +3,7 @@ package cluster
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -119,4 +120,48 @@ func TestCut(t *testing.T) {
 	long := cut(strings.Repeat("ä", 400))
 	assert.LessOrEqual(t, len(long), maxLine)
 	assert.True(t, strings.HasSuffix(long, "..."))
+}
+
+// TestAnImageThatTheRegistryDoesNotHave is told from a registry that cannot be asked: no rerun heals it.
+func TestAnImageThatTheRegistryDoesNotHave(t *testing.T) {
+	for words, absent := range map[string]bool{
+		`rpc error: code = NotFound desc = failed to pull and unpack image "web:v9": failed to resolve reference "web:v9": web:v9: not found`:          true,
+		`Back-off pulling image "web:v9": ErrImagePull: rpc error: code = NotFound desc = failed to pull and unpack image "web:v9": web:v9: not found`: true,
+		"initializing source docker://web:v9: reading manifest v9 in registry.example.com/web: manifest unknown":                                       true,
+		"unexpected status: NAME_UNKNOWN: repository name not known to registry":                                                                       true,
+		"failed to do request: dial tcp: lookup registry.example.com: no such host":                                                                    false,
+		"pull access denied, repository does not exist or may require authorization":                                                                   false,
+		`credential plugin: exec: "ecr-login": executable file not found in $PATH`:                                                                     false,
+		`Back-off pulling image "web:v9"`: false,
+	} {
+		got := containerTrouble(corev1.ContainerStatus{Name: "web", State: waitingFor("ErrImagePull", words)}, false)
+		assert.Equal(t, absent, got.absent, words)
+	}
+	assert.True(t, containerTrouble(corev1.ContainerStatus{State: waitingFor("InvalidImageName", "couldn't parse image reference")}, false).absent)
+}
+
+// TestAnAbsentImageIsAFaultOfTheInput, also where the back-off does not repeat what the registry said.
+func TestAnAbsentImageIsAFaultOfTheInput(t *testing.T) {
+	d := &appsv1.Deployment{}
+	d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "web", Image: "registry.example.com/web:v9"}, {Name: "mesh", Image: "registry.example.com/mesh:v7"}}
+	c := New(Options{Target: plan.Target{Namespace: "shop", Deployment: "web"}, Config: config.Config{Image: "registry.example.com/web:v9"}})
+	waits := func(container, reason, words string) sight {
+		status := corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: container, State: waitingFor(reason, words)}}}
+		return sight{deployment: d, current: []corev1.Pod{{Status: status}}}
+	}
+	for container, want := range map[string]plan.Fault{"web": plan.FaultInput, "mesh": plan.FaultInfrastructure} {
+		synctest.Test(t, func(t *testing.T) {
+			g, w := goal{what: "gray pods are not ready", limit: time.Minute}, &waiting{since: time.Now()}
+			require.NoError(t, c.judge(t.Context(), g, waits(container, "ErrImagePull", "code = NotFound"), w, 0))
+			time.Sleep(repeated)
+			err := c.judge(t.Context(), g, waits(container, "ImagePullBackOff", "Back-off pulling image"), w, 0)
+			var f *plan.Failure
+			require.ErrorAs(t, err, &f)
+			assert.Equal(t, want, f.Fault)
+			if want == plan.FaultInput {
+				assert.Contains(t, f.What, "the registry has no such image")
+				assert.Contains(t, f.Next, "correct the tag")
+			}
+		})
+	}
 }
