@@ -96,13 +96,12 @@ func snippet(lines []string, line, column, keep int) string {
 	return "  " + number + " | " + string(r) + rest + "\n  " + gutter + " | " + strings.Repeat(" ", max(0, min(column-1, len(r)))) + "^"
 }
 
-// unknown says that a key does not exist, which one was probably meant, and what there is.
+// unknown says that a key does not exist, and which one was probably meant; where none is near, what there is.
 func unknown(name string, known []string) (problem, allowed string) {
-	problem = "is not known"
 	if near := Nearest(name, known); near != "" {
-		problem += ", did you mean " + near + "?"
+		return "is not known, did you mean " + near + "?", ""
 	}
-	return problem, strings.Join(known, ", ")
+	return "is not known", strings.Join(known, ", ")
 }
 
 // Nearest returns the known name that is at most a third of its length (at least 2 letters) away from name, or that
