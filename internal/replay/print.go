@@ -2,6 +2,7 @@ package replay
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -16,6 +17,12 @@ func (r Result) String() string {
 		_, _ = fmt.Fprintf(table, "%d\t%s\t%d\t%s\t%s\t%s\n", w.Number, w.OnTrial, w.Weight, w.From.UTC().Format("15:04:05"), w.Then, w.Now)
 	}
 	_ = table.Flush() // into memory
+	if slices.ContainsFunc(r.Windows, func(w Window) bool { return w.Then.Open || w.Now.Open }) {
+		fmt.Fprintf(&b, "\n%s: nothing would have ended it by then, the end of its evidence\n", notJudged)
+	}
+	if r.Cut {
+		b.WriteString("\nThe last line is not whole, as a killed run leaves it: it is left out.\n")
+	}
 	for _, w := range r.Windows {
 		for _, c := range w.Now.Deciding {
 			fmt.Fprintf(&b, "\nwindow %d, %s: %s", w.Number, c.Name, c.Why)
@@ -43,10 +50,12 @@ func (r Result) String() string {
 	return b.String()
 }
 
+const notJudged = "not judged"
+
 // String is the end in a few words.
 func (e End) String() string {
 	if e.Open {
-		return "not judged"
+		return notJudged
 	}
 	words := string(e.Verdict)
 	if e.AtOnce {

@@ -4,6 +4,7 @@ package replay
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +48,7 @@ type Result struct {
 	Windows     []Window
 	Blocks      int      // weighed, of traffic and of logs
 	Samples     int      // judged
+	Cut         bool     // the last line was not written in full, and is left out
 	Differences []string // from what was recorded, at most maxDifferences; only where the limits are those of the run
 }
 
@@ -57,13 +59,17 @@ const maxDifferences = 20
 const maxLine = 16 << 20
 
 // Replay reads evidence (JSON lines, schema 2: see docs/evidence.md) and judges it again. change is given the limits of
-// the run and returns those to judge with. The error says which line cannot be replayed, and why.
+// the run and returns those to judge with. A last line that a killed run did not write in full is left out. The error says which line cannot be replayed, and why.
 func Replay(r io.Reader, change func(judge.Limits) (judge.Limits, error)) (Result, error) {
 	p := player{sequence: judge.NewSequence(), change: change}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 64<<10), maxLine)
+	lines.Split(whole)
 	for lines.Scan() {
 		p.number++
+		if p.result.Cut = torn(lines.Bytes()); p.result.Cut {
+			break // it is the last one
+		}
 		if err := p.line(lines.Bytes()); err != nil {
 			return Result{}, fmt.Errorf("line %d: %w", p.number, err)
 		}
@@ -77,6 +83,20 @@ func Replay(r io.Reader, change func(judge.Limits) (judge.Limits, error)) (Resul
 	}
 	return p.result, nil
 }
+
+// whole splits like bufio.ScanLines, and leaves each line its end.
+func whole(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i+1], nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
+}
+
+// torn says that a line is what a killed run leaves: the last one, without its end, and no JSON.
+func torn(line []byte) bool { return !bytes.HasSuffix(line, []byte("\n")) && !json.Valid(line) }
 
 // player goes through the lines.
 type player struct {

@@ -25,7 +25,8 @@ func TestWhatCannotBeReplayedIsSaid(t *testing.T) {
 		{"no header", limits, "line 1: the first line is not of kind \"header\""},
 		{"an older schema", strings.Replace(header, "2,", "1,", 1), "line 1: its schema is 1, this version of gray-upgrade replays schema 2"},
 		{"no limits", header, "it is no evidence of an upgrade that was watched"},
-		{"cut in the middle", header + limits + `{"t":"2026-01-02T03:04:05Z","kind":"sam`, "line 3: it is no line of evidence"},
+		{"cut in the middle", header + limits + `{"t":"2026-01-02T03:04:05Z","kind":"sam` + "\n", "line 3: it is no line of evidence"},
+		{"cut before anything was seen", header + `{"t":"2026-01-02`, "it is no evidence of an upgrade that was watched"},
 		{"a value of another kind", header + limits + `{"kind":"sample","v":[1]}` + "\n", "line 3: "},
 		{"limits of another kind", header + `{"kind":"limits","v":7}` + "\n", "line 2: "},
 		{"a line without end", header + limits + strings.Repeat("x", maxLine+1), "line 3: bufio.Scanner: token too long"},
@@ -45,6 +46,21 @@ func TestWhatIsOnlyDoneIsSkipped(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, got.Windows)
 	assert.Contains(t, got.String(), "0 blocks weighed")
+}
+
+// TestALastLineThatIsNotWholeIsLeftOut: a killed run leaves one. A whole one without its end is read.
+func TestALastLineThatIsNotWholeIsLeftOut(t *testing.T) {
+	block := `{"kind":"block","v":{"share":20}}`
+	for text, want := range map[string]Result{
+		block + "\n" + block[:20]: {Blocks: 1, Cut: true},
+		block + "\n" + block:      {Blocks: 2},
+	} {
+		got, err := Replay(strings.NewReader(header+limits+text), same)
+		require.NoError(t, err)
+		assert.Equal(t, want.Blocks, got.Blocks)
+		assert.Equal(t, want.Cut, got.Cut)
+		assert.Equal(t, want.Cut, strings.Contains(got.String(), "The last line is not whole"))
+	}
 }
 
 func FuzzReplay(f *testing.F) {
