@@ -28,7 +28,7 @@ const (
 
 // upgradeCommand runs the whole upgrade, or with dry-run only plans it.
 func upgradeCommand(ctx context.Context, args []string, w world) int {
-	s, code := begin(args, w, nil, config.Parse)
+	s, code := begin("run", args, w, nil, config.Parse)
 	if s == nil {
 		return code
 	}
@@ -59,7 +59,7 @@ func (s *session) act(ctx context.Context, do func(*app, context.Context) plan.S
 
 // planCommand checks everything and prints the plan.
 func planCommand(ctx context.Context, args []string, w world) int {
-	s, code := begin(args, w, nil, config.Parse)
+	s, code := begin("plan", args, w, nil, config.Parse)
 	if s == nil {
 		return code
 	}
@@ -100,7 +100,7 @@ func (s *session) plan(ctx context.Context) int {
 
 // closeCommand brings users home from whatever an earlier run left.
 func closeCommand(ctx context.Context, args []string, w world) int {
-	s, code := begin(args, w, nil, parseTarget)
+	s, code := begin("close", args, w, nil, parseTarget)
 	if s == nil {
 		return code
 	}
@@ -117,7 +117,7 @@ func afterwards(ctx context.Context, w world) int {
 	}
 	s := newSession(w)
 	s.after = true
-	if code, over := s.begin(nil, nil, parseLeft); over {
+	if code, over := s.begin("close", nil, nil, parseLeft); over {
 		return code
 	}
 	return s.close(ctx)
@@ -183,7 +183,7 @@ func (s *session) notClosed(err error) int {
 
 // statusCommand prints what is under way, what is held and how earlier runs ended.
 func statusCommand(ctx context.Context, args []string, w world) int {
-	s, code := begin(args, w, nil, parseTarget)
+	s, code := begin("status", args, w, nil, parseTarget)
 	if s == nil {
 		return code
 	}
@@ -246,9 +246,9 @@ type session struct {
 }
 
 // begin is session.begin of a new session; nil where the command is over, with this exit code.
-func begin(args []string, w world, own []extra, parse parser) (*session, int) {
+func begin(command string, args []string, w world, own map[string]*string, parse parser) (*session, int) {
 	s := newSession(w)
-	if code, over := s.begin(args, own, parse); over {
+	if code, over := s.begin(command, args, own, parse); over {
 		return nil, code
 	}
 	return s, exitDone
@@ -259,11 +259,11 @@ type parser func(file []byte, name string, inputs []config.Input, getenv func(st
 
 // begin reads the inputs of a command and tells all their faults at once. The command is over where help was asked for, or
 // something is wrong.
-func (s *session) begin(args []string, own []extra, parse parser) (code int, over bool) {
+func (s *session) begin(command string, args []string, own map[string]*string, parse parser) (code int, over bool) {
 	w := s.world
-	read := readFlags(args, own)
+	read := readFlags(args, pageOf(command), own)
 	if read.help {
-		fmt.Fprint(w.Stdout, help)
+		fmt.Fprint(w.Stdout, commandHelp(command))
 		return exitDone, true
 	}
 	inputs := append(s.host.Inputs(config.Keys), read.inputs...)
@@ -317,11 +317,11 @@ func usage(w world, format string, args ...any) int {
 
 // noCommand says which commands there are.
 func noCommand(name string, w world) int {
-	near := config.Nearest(name, commands)
+	near := config.Nearest(name, commands())
 	if near != "" {
 		near = ", did you mean " + near + "?"
 	}
-	return usage(w, "there is no command %q%s; allowed: %s", shown(name), near, strings.Join(commands, ", "))
+	return usage(w, "there is no command %q%s; allowed: %s", shown(name), near, strings.Join(commands(), ", "))
 }
 
 // readConfig reads the config file. Why it cannot be read is noted with the input that names it.

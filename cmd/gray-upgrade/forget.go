@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/gray-upgrade/gray-upgrade/internal/config"
 	"github.com/gray-upgrade/gray-upgrade/internal/plan"
 	"github.com/gray-upgrade/gray-upgrade/internal/state"
 )
@@ -13,7 +12,7 @@ import (
 // forgetCommand deletes the Lease of a service, and with it holds, passes and history. Nothing may be under way or left.
 func forgetCommand(ctx context.Context, args []string, w world) int {
 	var holds string
-	s, code := begin(args, w, []extra{{"holds", config.TypeBoolean, &holds}}, parseTarget)
+	s, code := begin("forget", args, w, map[string]*string{"holds": &holds}, parseTarget)
 	if s == nil {
 		return code
 	}

@@ -10,27 +10,23 @@ import (
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
 )
 
-// extra is a flag that one command has beside the inputs.
-type extra struct {
-	name, kind string // kind says what it takes
-	into       *string
-}
-
 // line is a command line as it was read. Everything that is wrong with it is in faults, so that the faults of the values can be
 // told beside them.
 type line struct {
 	inputs []config.Input
+	files  []string // where the command takes one
 	faults []error
 	help   bool // asked for, wherever it stands
 
-	own     []extra
-	unknown bool
+	page page
+	into map[string]*string // by name: where the command's own flags go
+	lost bool               // a flag was not known, and no other one is meant: which there are is told
 }
 
-// readFlags reads the flags of a command: every key of the config is one, and own are some of its own. Only flags that
-// were given are returned. It reads on after a fault, which package flag does not.
-func readFlags(args []string, own []extra) line {
-	l := line{own: own}
+// readFlags reads the flags of a command: the inputs that it uses, and its own, which go into. Only flags that were given are
+// returned. It reads on after a fault, which package flag does not.
+func readFlags(args []string, p page, into map[string]*string) line {
+	l := line{page: p, into: into}
 	for len(args) > 0 {
 		args = l.take(args[0], args[1:])
 	}
@@ -40,7 +36,7 @@ func readFlags(args []string, own []extra) line {
 // wrong joins what is wrong with the flags, what is wrong with their values, and, once, which flags there are.
 func (l *line) wrong(values error) error {
 	faults := append(slices.Clone(l.faults), values)
-	if l.unknown {
+	if l.lost {
 		faults = append(faults, errors.New("allowed flags: --"+strings.Join(l.known(), ", --")))
 	}
 	return errors.Join(faults...)
@@ -52,13 +48,15 @@ func (l *line) take(arg string, rest []string) []string {
 	kind, known := l.kind(name)
 	switch {
 	case arg == "--":
+	case name == "" && l.page.file:
+		l.files = append(l.files, arg)
 	case name == "":
 		l.fault(&config.Fault{Key: "argument", Value: shown(arg), Problem: "is not expected", Allowed: "values as --name=value; gray-upgrade help inputs lists them"})
 	case name == "h" || name == "help":
 		l.help = true
 	case !known:
 		l.noSuch(name)
-		if !given && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+		if !given && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") && !l.page.file {
 			return rest[1:] // its value, most likely
 		}
 	case given && kind == config.TypeBoolean && strings.TrimSpace(value) == "", // who writes --dry-run=$DRY wants no upgrade by mistake
@@ -87,14 +85,9 @@ func flagOf(arg string) (name, value string, given bool) {
 
 // kind says what a flag takes.
 func (l *line) kind(name string) (kind string, known bool) {
-	for _, k := range config.Keys {
+	for _, k := range l.page.takes() {
 		if k.Name == name {
 			return k.Type, true
-		}
-	}
-	for _, e := range l.own {
-		if e.name == name {
-			return e.kind, true
 		}
 	}
 	return "", false
@@ -112,38 +105,45 @@ func (l *line) isFlag(of, arg string) bool {
 }
 
 func (l *line) set(name, value string) {
-	for _, e := range l.own {
-		if e.name == name {
-			if e.kind == config.TypeBoolean && value != "true" && value != "false" {
-				l.fault(&config.Fault{Key: "flag --" + name, Value: shown(value), Problem: "is not allowed", Allowed: e.kind})
-			}
-			*e.into = value
-			return
-		}
+	into, own := l.into[name]
+	if !own {
+		l.inputs = append(l.inputs, config.Input{Key: name, Value: value, Origin: config.FromFlag})
+		return
 	}
-	l.inputs = append(l.inputs, config.Input{Key: name, Value: value, Origin: config.FromFlag})
+	if kind, _ := l.kind(name); kind == config.TypeBoolean && value != "true" && value != "false" {
+		l.fault(&config.Fault{Key: "flag --" + name, Value: shown(value), Problem: "is not allowed", Allowed: kind})
+	}
+	*into = value
 }
 
 // known are the names of all flags, in the order of the alphabet.
 func (l *line) known() []string {
 	var names []string
-	for _, k := range config.Keys {
+	for _, k := range l.page.takes() {
 		names = append(names, k.Name)
-	}
-	for _, e := range l.own {
-		names = append(names, e.name)
 	}
 	slices.Sort(names)
 	return names
 }
 
+// noSuch tells a flag that does not exist from an input that this command has no use for.
 func (l *line) noSuch(name string) {
 	problem := "is not known"
-	if near := config.Nearest(name, l.known()); near != "" {
+	switch near := config.Nearest(name, l.known()); {
+	case (&line{}).uses(name):
+		problem = "is not used by " + l.page.name
+		l.lost = true
+	case near != "":
 		problem += ", did you mean --" + near + "?"
+	default:
+		l.lost = true
 	}
-	l.unknown = true
 	l.fault(&config.Fault{Key: "flag", Value: shown("--" + name), Problem: problem})
+}
+
+func (l *line) uses(name string) bool {
+	_, known := l.kind(name)
+	return known
 }
 
 func (l *line) fault(f *config.Fault) { l.faults = append(l.faults, f) }
@@ -176,58 +176,3 @@ func misspelt(environ []string) []string {
 const maxShown = 120
 
 func shown(word string) string { return ci.Line(word, maxShown) }
-
-// commands are the words that a command line may begin with.
-var commands = []string{"run", "plan", "close", "status", "offline-test", "forget", "replay", "watchdog", "version", "help"}
-
-// helpCommand teaches the commands, or the inputs.
-func helpCommand(args []string, w world) int {
-	switch {
-	case len(args) > 0 && args[0] == "inputs":
-		fmt.Fprint(w.Stdout, inputsHelp())
-	case len(args) == 0 || strings.HasPrefix(args[0], "-") || slices.Contains(commands, args[0]):
-		fmt.Fprint(w.Stdout, help)
-	default:
-		return usage(w, "there is no help on %q; allowed: help inputs, or help alone", shown(args[0]))
-	}
-	return exitDone
-}
-
-const help = `gray-upgrade upgrades a Kubernetes service through gray nodes and keeps a bad release away from its users.
-
-usage: gray-upgrade [COMMAND] [--input=value ...]
-
-  run                 upgrade the service (the default)
-  plan                check everything and print the plan; nothing is changed
-  close               bring users home from whatever an earlier run left
-  status              say what is under way, what is on hold, and how earlier runs ended
-  offline-test run    test an image offline, on gray nodes without users, and record its pass; takes the inputs of run
-  offline-test pass   record that an image on hold passed its offline test: --digest sha256:... --by WHO --why TEXT
-  forget              delete what is recorded of the service (its Lease); --holds=true: also while an image is on hold
-  replay FILE         judge the evidence of a run again, offline; --thresholds={...}: see what other limits would have done
-  watchdog            close when the runner is lost; a run starts it by itself, in the cluster
-  version             print the version
-  help inputs         list every input
-
-An upgrade needs an image and a service:
-
-  gray-upgrade plan --service=web --image=registry.example.com/shop/web:v2
-  gray-upgrade run  --service=web --image=registry.example.com/shop/web:v2 --gray-args=--mode=gray --config=gray-upgrade.yaml
-
-exit codes: 0 promoted, unchanged or passed, 1 the image's fault, 2 bad input, 3 refused, 4 a person must act,
-            5 infrastructure or not enough evidence, 130 interrupted
-`
-
-func inputsHelp() string {
-	var b strings.Builder
-	b.WriteString("Each input is a flag, an input of the GitHub action, an environment variable and a key of the config file.\n\n")
-	for _, k := range config.Keys {
-		fmt.Fprintf(&b, "  --%s=%s   %s\n", k.Name, k.Type, k.Env())
-		fmt.Fprintf(&b, "        %s", k.Description)
-		if k.Default != "" {
-			fmt.Fprintf(&b, " Default: %s.", k.Default)
-		}
-		b.WriteString("\n")
-	}
-	return b.String()
-}

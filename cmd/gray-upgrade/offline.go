@@ -17,7 +17,7 @@ import (
 func offlineTestCommand(ctx context.Context, args []string, w world) int {
 	switch {
 	case len(args) > 0 && (args[0] == "-h" || args[0] == "--help"):
-		return helpCommand(nil, w)
+		return helpCommand([]string{"offline-test"}, w)
 	case len(args) > 0 && args[0] == "run":
 		return offlineTestRun(ctx, args[1:], w)
 	case len(args) > 0 && args[0] == "pass":
@@ -28,7 +28,7 @@ func offlineTestCommand(ctx context.Context, args []string, w world) int {
 
 // offlineTestRun takes the inputs of an upgrade; those about its traffic do not matter.
 func offlineTestRun(ctx context.Context, args []string, w world) int {
-	s, code := begin(args, w, nil, config.Parse)
+	s, code := begin("offline-test run", args, w, nil, config.Parse)
 	if s == nil {
 		return code
 	}
@@ -42,11 +42,7 @@ func offlineTestRun(ctx context.Context, args []string, w world) int {
 // offlineTestPass records that a held image passed its offline test.
 func offlineTestPass(ctx context.Context, args []string, w world) int {
 	var p plan.Pass
-	s, code := begin(args, w, []extra{
-		{"digest", "the digest of the held image, sha256:...", &p.Digest},
-		{"by", "who tested it", &p.By},
-		{"why", "what was tested, or where the result is", &p.Why},
-	}, func(file []byte, name string, inputs []config.Input, getenv func(string) string) (config.Config, error) {
+	s, code := begin("offline-test pass", args, w, map[string]*string{"digest": &p.Digest, "by": &p.By, "why": &p.Why}, func(file []byte, name string, inputs []config.Input, getenv func(string) string) (config.Config, error) {
 		c, err := parseTarget(file, name, inputs, getenv)
 		return c, errors.Join(checkPass(p), err)
 	})
@@ -71,14 +67,18 @@ var digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 func checkPass(p plan.Pass) error {
 	var faults []error
+	wrong := func(flag, value, problem, allowed string) {
+		if value == "" {
+			problem = "is not given"
+		}
+		faults = append(faults, &config.Fault{Key: "flag --" + flag, Value: shown(value), Problem: problem, Allowed: allowed})
+	}
 	if !digest.MatchString(p.Digest) {
-		faults = append(faults, &config.Fault{Key: "flag --digest", Value: shown(p.Digest), Problem: "is not a digest",
-			Allowed: "sha256: and 64 hex digits, as the notice of the failed run gives it"})
+		wrong("digest", p.Digest, "is not a digest", "sha256: and 64 hex digits, as the notice of the failed run gives it")
 	}
 	for _, said := range []struct{ flag, text, allowed string }{{"by", p.By, "who tested the image"}, {"why", p.Why, "what was tested, or where the result is"}} {
 		if ci.Line(said.text, maxSaid) != said.text || said.text == "" {
-			faults = append(faults, &config.Fault{Key: "flag --" + said.flag, Value: shown(said.text), Problem: "does not say it",
-				Allowed: said.allowed + fmt.Sprintf(", one line of at most %d bytes", maxSaid)})
+			wrong(said.flag, said.text, "is too long, or not one line", said.allowed+fmt.Sprintf(", one line of at most %d bytes", maxSaid))
 		}
 	}
 	return errors.Join(faults...)

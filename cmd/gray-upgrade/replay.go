@@ -3,8 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"strings"
 
 	"github.com/gray-upgrade/gray-upgrade/internal/config"
 	"github.com/gray-upgrade/gray-upgrade/internal/judge"
@@ -14,7 +14,12 @@ import (
 
 // replayCommand judges the evidence of an earlier run again. It needs no cluster.
 func replayCommand(args []string, w world) int {
-	file, thresholds, err := replayArgs(args)
+	read := readFlags(args, pageOf("replay"), nil)
+	if read.help {
+		fmt.Fprint(w.Stdout, commandHelp("replay"))
+		return exitDone
+	}
+	file, thresholds, err := replayArgs(read)
 	if err != nil {
 		return newSession(w).refuse(plan.Failf(plan.FaultInput, "", "%w", err))
 	}
@@ -30,39 +35,38 @@ func replayCommand(args []string, w world) int {
 }
 
 func replayFile(name, thresholds string) (replay.Result, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return replay.Result{}, err
+	f := io.NopCloser(os.Stdin)
+	if name != "-" {
+		var err error
+		if f, err = os.Open(name); err != nil {
+			return replay.Result{}, err
+		}
 	}
 	defer func() { _ = f.Close() }()
-	return replay.Replay(f, func(l judge.Limits) (judge.Limits, error) {
-		if thresholds == "" {
-			return l, nil
-		}
-		return config.Thresholds(thresholds, l)
-	})
+	return replay.Replay(f, func(l judge.Limits) (judge.Limits, error) { return changed(l, thresholds) })
+}
+
+// changed are the limits of a run, with those in place of them that --thresholds names.
+func changed(l judge.Limits, thresholds string) (judge.Limits, error) {
+	if thresholds == "" {
+		return l, nil
+	}
+	return config.Thresholds(thresholds, l)
 }
 
 // replayArgs are the evidence file and, with --thresholds, other limits.
-func replayArgs(args []string) (file, thresholds string, err error) {
-	for len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		if file != "" {
-			return "", "", fmt.Errorf("replay takes one file, and there is a second one: %s", shown(args[0]))
-		}
-		file, args = args[0], args[1:]
-	}
-	l := readFlags(args, nil)
+func replayArgs(l line) (file, thresholds string, err error) {
 	for _, in := range l.inputs {
-		if in.Key != "thresholds" {
-			return "", "", fmt.Errorf("replay takes no --%s; allowed: replay FILE, and --thresholds with limits other than the run had", in.Key)
-		}
 		thresholds = in.Value
 	}
-	if err := l.wrong(nil); err != nil {
-		return "", "", err
+	_, err = changed(judge.Defaults(), thresholds)
+	switch len(l.files) {
+	case 0:
+		err = errors.Join(err, errors.New("replay needs the evidence file of a run, for example gray-upgrade-evidence/UPGRADE-ID/evidence.jsonl: gray-upgrade replay FILE"))
+	case 1:
+		file = l.files[0]
+	default:
+		err = errors.Join(err, fmt.Errorf("replay takes one file, and there is a second one: %s", shown(l.files[1])))
 	}
-	if file == "" {
-		return "", "", errors.New("replay needs the evidence file of a run, for example gray-upgrade-evidence/UPGRADE-ID/evidence.jsonl: gray-upgrade replay FILE")
-	}
-	return file, thresholds, nil
+	return file, thresholds, l.wrong(err)
 }

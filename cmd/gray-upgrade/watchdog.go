@@ -27,7 +27,7 @@ const (
 // watchdogCommand runs in the watchdog's pod. It closes when the Lease was not renewed for watchdog-after while its record is
 // open, and knows nothing else. It ends when no upgrade is open, or when it is told to; errors do not end it.
 func watchdogCommand(ctx context.Context, args []string, w world) int {
-	s, code := begin(args, w, nil, parseTarget)
+	s, code := begin("watchdog", args, w, nil, parseTarget)
 	if s == nil {
 		return code
 	}

@@ -43,7 +43,7 @@ func TestTheWatchdogIsToldWhatACloseGoesBy(t *testing.T) {
 	require.NoError(t, err)
 	args := job.Spec.Template.Spec.Containers[0].Args
 	require.Equal(t, "watchdog", args[0])
-	read := readFlags(args[1:], nil)
+	read := readFlags(args[1:], pageOf("watchdog"), nil)
 	require.Empty(t, read.faults)
 	got, err := config.ParseTarget(nil, "", read.inputs)
 	require.NoError(t, err)
