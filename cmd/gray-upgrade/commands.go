@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -426,16 +427,27 @@ func (s *session) finish(story plan.Story) {
 	reason := ""
 	if story.Failure != nil {
 		s.host.Fail(story.Failure)
-		reason = ci.Line(string(story.Failure.Fault)+": "+story.Failure.What, maxReason)
+		reason = reasonOf(story.Failure)
 	} else {
 		s.host.Print(report.Text(story))
 	}
 	s.outputs(story, reason)
 }
 
+// another begins a fault after another one; lines that belong to one are indented.
+var another = regexp.MustCompile(`\n(\S)`)
+
+// reasonOf is a failure in one line.
+func reasonOf(f *plan.Failure) string {
+	return ci.Line(string(f.Fault)+": "+another.ReplaceAllString(f.What, "; $1"), maxReason)
+}
+
 // outputs are what later steps of the job read. An image is there to be committed: one that production does not run is none.
 func (s *session) outputs(story plan.Story, reason string) {
 	last, image := "", ""
+	if s.host.Name == "terminal" {
+		reason = "" // it was just told in full
+	}
 	if n := len(story.Entries); n > 0 {
 		last = story.Entries[n-1].Step.String()
 	}

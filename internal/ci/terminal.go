@@ -17,6 +17,9 @@ func (t terminal) mask(string) string                         { return "" }
 func (t terminal) state(string, string) error                 { return nil }
 
 func (t terminal) output(key, value string) error {
+	if value == "" {
+		return nil // people need not read what there is not
+	}
 	_, err := io.WriteString(t.out, key+": "+value+"\n")
 	return err
 }
