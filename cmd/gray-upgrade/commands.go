@@ -82,6 +82,9 @@ func (s *session) plan(ctx context.Context) int {
 		s.host.Warn(fmt.Sprintf("run %s upgrades this service now: until it ends another one is refused", holder))
 	}
 	story := a.Plan(ctx, record, holder != nil)
+	if story.Failure != nil {
+		s.warn(story.Warnings) // a rule that is missing may be among them
+	}
 	if story.Outcome != plan.Planned {
 		s.finish(story)
 		return exitCode(story.Outcome)
@@ -91,12 +94,16 @@ func (s *session) plan(ctx context.Context) int {
 	if story.Foresight != "" {
 		s.host.Print(story.Foresight + "\n")
 	}
-	for _, text := range story.Warnings {
-		s.host.Warn(text)
-	}
+	s.warn(story.Warnings)
 	story.UpgradeID = "" // nothing in the cluster carries it
 	s.outputs(story, "")
 	return exitDone
+}
+
+func (s *session) warn(texts []string) {
+	for _, text := range texts {
+		s.host.Warn(text)
+	}
 }
 
 // closeCommand brings users home from whatever an earlier run left.

@@ -35,7 +35,7 @@ func offlineTestRun(ctx context.Context, args []string, w world) int {
 	if s.config.DryRun {
 		return s.refuse(plan.Failf(plan.FaultInput, "", "dry-run: offline-test run has none; gray-upgrade plan checks the same inputs and changes nothing"))
 	}
-	s.config.Watchdog, s.config.Limits.MinRequests, s.config.PrometheusURL, s.config.LokiURL = config.GuardOff, 0, "", ""
+	s.config.Watchdog, s.config.StepDuration, s.config.Limits.MinRequests, s.config.PrometheusURL, s.config.LokiURL = config.GuardOff, 0, 0, "", ""
 	return s.act(ctx, (*app).testOffline)
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,6 +26,9 @@ func rules(gateways []string, c config.Config) []cluster.Rule {
 		{Group: "gateway.networking.k8s.io", Resource: "httproutes", Verbs: []string{"get", "list", "create", "patch", "delete"}},
 		{Group: "gateway.networking.k8s.io", Resource: "grpcroutes", Verbs: []string{"list"}},
 		{Group: "metrics.k8s.io", Resource: "pods", Verbs: []string{"list"}, Without: "CPU and memory of the sides are not compared"},
+	}
+	if c.LokiURL == "" && c.StepDuration > 0 {
+		all = append(all, cluster.Rule{Resource: "pods/log", Verbs: []string{"get"}}) // no step has enough evidence without logs
 	}
 	waits := ""
 	if c.Confirm.Wait > 0 {
@@ -157,6 +162,8 @@ func explained(cl clients, err error) error {
 	switch {
 	case unusable != nil:
 		return unusable
+	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), strconv.Quote(anonymous)):
+		return nobody(cl, err)
 	case !apierrors.IsUnauthorized(err):
 		return err
 	}
@@ -164,7 +171,21 @@ func explained(cl clients, err error) error {
 	if !ends.IsZero() && time.Until(ends) < 0 {
 		f = plan.Failf(plan.FaultInput, "", "the credential ended at %s: %w", ends.UTC().Format(time.RFC3339), err)
 	}
-	f.Next = "get a new token, for example by kubectl -n " + cl.namespace + " create token gray-upgrade --duration=2h, then rerun"
+	f.Next = newToken(cl)
+	return f
+}
+
+func newToken(cl clients) string {
+	return "get a new token, for example by kubectl -n " + cl.namespace + " create token gray-upgrade --duration=2h, then rerun"
+}
+
+// anonymous is whom the API server takes a request without a credential for.
+const anonymous = "system:anonymous"
+
+// nobody says that the API server got no credential. What it refused for that reason does not matter.
+func nobody(cl clients, err error) error {
+	f := plan.Failf(plan.FaultInput, "", "no credential was sent, or an empty one: the API server took this run for %s", anonymous)
+	f.Err, f.Next = err, newToken(cl)
 	return f
 }
 
@@ -177,8 +198,12 @@ func missing(ctx context.Context, cl clients, c config.Config, log *slog.Logger,
 		return err
 	}
 	sides := cluster.New(cluster.Options{Kube: cl.kube, Target: plan.Target{Namespace: cl.namespace, Service: c.Service}, Config: c, Log: log})
-	if _, rulesErr := sides.Preflight(ctx, rules(nil, c)...); rulesErr != nil {
-		return rulesErr
+	warnings, rulesErr := sides.Preflight(ctx, rules(nil, c)...)
+	if rulesErr == nil {
+		return err
 	}
-	return err
+	for _, text := range warnings {
+		rulesErr = errors.Join(rulesErr, errors.New(text))
+	}
+	return rulesErr
 }

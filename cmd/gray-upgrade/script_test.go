@@ -65,8 +65,9 @@ type servers struct {
 	asked     chan struct{} // one for each request that the silent server got
 }
 
-// startServers starts them, with TLS, since client-go sends no credential without: one accepts no credential and
-// one never answers. Nothing listens at the third's address.
+// startServers starts them, with TLS, since client-go sends no credential without: one accepts no credential, one never
+// answers, one takes everybody for nobody, and one knows a ServiceAccount that may do nothing but ask what it may do. Nothing
+// listens at the last one's address.
 func startServers(t *testing.T) servers {
 	t.Helper()
 	s := servers{asked: make(chan struct{}, 100)}
@@ -86,21 +87,42 @@ func startServers(t *testing.T) servers {
 		case <-over:
 		}
 	}))
+	anonymous := httptest.NewTLSServer(forbid("system:anonymous"))
+	powerless := httptest.NewTLSServer(forbid("system:serviceaccount:shop:ci"))
 	gone := httptest.NewTLSServer(http.NotFoundHandler())
 	gone.Close()
 	t.Cleanup(func() {
 		close(over)
 		unauthorized.Close()
 		silent.Close()
+		anonymous.Close()
+		powerless.Close()
 	})
-	s.addresses = map[string]string{"unauthorized": unauthorized.URL, "silent": silent.URL, "gone": gone.URL}
+	s.addresses = map[string]string{
+		"unauthorized": unauthorized.URL, "silent": silent.URL, "anonymous": anonymous.URL, "powerless": powerless.URL, "gone": gone.URL,
+	}
 	return s
+}
+
+// forbid answers as an API server does to a user without a Role. Whoever is known may ask what he may do.
+func forbid(user string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if strings.HasSuffix(r.URL.Path, "/selfsubjectaccessreviews") && user != "system:anonymous" {
+			w.WriteHeader(http.StatusCreated)
+			_, _ = fmt.Fprint(w, `{"kind":"SelfSubjectAccessReview","apiVersion":"authorization.k8s.io/v1","spec":{},"status":{"allowed":false}}`)
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":%q}`,
+			fmt.Sprintf("%s is forbidden: User %q cannot do this", r.URL.Path, user))
+	}
 }
 
 // kubeconfig writes the file kubeconfig for one of the servers: kubeconfig gone [plugin | token LIFETIME]
 func (s servers) kubeconfig(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 || s.addresses[args[0]] == "" {
-		ts.Fatalf("usage: kubeconfig unauthorized|silent|gone [plugin | token LIFETIME]")
+		ts.Fatalf("usage: kubeconfig unauthorized|silent|anonymous|powerless|gone [plugin | token LIFETIME]")
 	}
 	user := `{token: opaque}`
 	switch {

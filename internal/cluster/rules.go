@@ -85,6 +85,11 @@ func (c *Cluster) permissions(ctx context.Context, rules []Rule) (warnings []str
 	if err := together(asks...); err != nil {
 		return nil, err
 	}
+	for _, err := range errs {
+		if err != nil {
+			return nil, err // who may not even ask: once is enough
+		}
+	}
 	for i, r := range missing {
 		switch {
 		case len(r.Verbs) == 0:
