@@ -186,13 +186,17 @@ func fault(f plan.Fault) string {
 // three have, and with their names.
 const (
 	maxNote  = 600
-	maxNotes = 3*maxNote + 96
+	maxNext  = 1000 // it holds commands, and half of one is worse than none
+	maxNotes = 2*maxNote + maxNext + 96
 )
 
 func (h *Host) lines(out string, f *plan.Failure) string {
-	for _, l := range []struct{ name, text string }{{"where: ", f.Where}, {"done:  ", f.Done}, {"next:  ", f.Next}} {
+	for _, l := range []struct {
+		name, text string
+		most       int
+	}{{"where: ", f.Where, maxNote}, {"done:  ", f.Done, maxNote}, {"next:  ", f.Next, maxNext}} {
 		if l.text != "" {
-			out += "\n  " + l.name + Line(h.safe(l.text), maxNote)
+			out += "\n  " + l.name + Line(h.safe(l.text), l.most)
 		}
 	}
 	return out

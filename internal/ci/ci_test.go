@@ -327,6 +327,16 @@ func TestMask(t *testing.T) {
 	assert.Contains(t, content(t, dir, "output"), "got ***")
 }
 
+// TestACommandThatIsOfferedIsWhole, also where the context and the names in it are long, and much is said before it.
+func TestACommandThatIsOfferedIsWhole(t *testing.T) {
+	h, out, _ := onGitHub(t)
+	far := plan.Target{Namespace: "shop-production", Service: "checkout-frontend", Flags: " --context arn:aws:eks:eu-central-1:123456789012:cluster/production-shop"}
+	next := "look at gray's logs in the evidence folder (gray is deleted); upgrade to a fixed image; or, to try this one again, test it offline: " +
+		plan.OfflineTest(far, "sha256:"+strings.Repeat("f", 64)) + "; then rerun (a person may also just rerun this job: offline-test is rerun-accepts)"
+	h.Fail(&plan.Failure{What: strings.Repeat("x", maxMessage), Where: strings.Repeat("y", maxMessage), Done: strings.Repeat("z", maxMessage), Next: next})
+	assert.Contains(t, out.String(), next+"\n")
+}
+
 func TestMaskOffGitHub(t *testing.T) {
 	h, out := host(nil)
 	h.Mask("hunter2")
