@@ -118,7 +118,7 @@ func closeCommand(ctx context.Context, args []string, w world) int {
 // afterwards is GitHub's post step. It gets main's arguments and always runs, so it acts only where main's upgrade is
 // unfinished.
 func afterwards(ctx context.Context, w world) int {
-	host := ci.Detect(w.Getenv, w.Stdout)
+	host := ci.Detect(w.Getenv, w.Stdout, w.Stderr)
 	if host.SavedState(stateID) == "" || host.SavedState(stateDone) == "true" {
 		fmt.Fprintln(w.Stdout, "nothing to close: no upgrade of this job is unfinished")
 		return exitDone
@@ -306,7 +306,7 @@ func reach(host *ci.Host, given []config.Input, c config.Config) string {
 }
 
 func newSession(w world) *session {
-	host := ci.Detect(w.Getenv, w.Stdout)
+	host := ci.Detect(w.Getenv, w.Stdout, w.Stderr)
 	return &session{host: host, world: w, log: slog.New(slog.NewTextHandler(host.Log(w.Stderr), nil))}
 }
 

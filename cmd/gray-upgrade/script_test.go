@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -186,7 +185,7 @@ func TestTheExampleByHandIsUnderstood(t *testing.T) {
 			},
 			Environ:  func() []string { return nil },
 			ReadFile: func(string) ([]byte, error) { return config, nil },
-			Stdout:   &out, Stderr: io.Discard,
+			Stdout:   &out, Stderr: &out,
 		})
 		assert.Equal(t, exitInput, code, line)
 		assert.Contains(t, out.String(), `context "gray-upgrade": `, line)

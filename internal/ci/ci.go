@@ -24,7 +24,8 @@ type Host struct {
 
 	mu      sync.Mutex
 	out     io.Writer
-	secrets []string // longest first
+	errs    io.Writer // for errors and warnings
+	secrets []string  // longest first
 }
 
 // level is how loud a message is.
@@ -49,14 +50,18 @@ type dialect interface {
 	state(key, value string) error
 }
 
-// Detect finds out where this process runs, from its environment. Everything is printed to out.
-func Detect(getenv func(string) string, out io.Writer) *Host {
-	h := &Host{Name: "terminal", getenv: getenv, out: out, dialect: terminal{out: out}}
+// Detect finds out where this process runs, from its environment. Everything is printed to out, but on a terminal errors and
+// warnings to errs: CI reads them as commands, in their place among the rest.
+func Detect(getenv func(string) string, out, errs io.Writer) *Host {
+	h := &Host{Name: "terminal", getenv: getenv, out: out, errs: errs, dialect: terminal{out: out}}
 	switch {
 	case getenv("GITHUB_ACTIONS") == "true":
 		h.Name, h.dialect = "github", github{getenv: getenv}
 	case getenv("GRAY_CI") == "tekton": // set by the Task: Tekton itself leaves no mark in a step's environment
 		h.Name, h.dialect = "tekton", tekton{getenv: getenv}
+	}
+	if h.Name != "terminal" {
+		h.errs = out
 	}
 	return h
 }
@@ -123,13 +128,15 @@ func (h *Host) masked(s string) string {
 func (h *Host) safe(s string) string { return h.masked(Clean(cut(h.masked(s), maxLooked))) }
 
 // print writes in one piece, so that nothing comes between the lines. A log that cannot be written stops nothing.
-func (h *Host) print(s string) {
+func (h *Host) print(s string) { h.printTo(h.out, s) }
+
+func (h *Host) printTo(to io.Writer, s string) {
 	if s == "" {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, _ = io.WriteString(h.out, s)
+	_, _ = io.WriteString(to, s)
 }
 
 // Notice prints a message that belongs on top of the job's page.
@@ -148,7 +155,11 @@ func (h *Host) say(l level, about, text string) {
 	if about != "" {
 		title += ": " + about
 	}
-	h.print(h.dialect.message(l, title, cut(h.safe(text), h.longest())))
+	to := h.out
+	if l != levelNotice {
+		to = h.errs
+	}
+	h.printTo(to, h.dialect.message(l, title, cut(h.safe(text), h.longest())))
 }
 
 // longest is the most bytes of one message. Nothing limits a log but that people read it.

@@ -22,7 +22,7 @@ import (
 // host is a Host with this environment, and what it prints.
 func host(env map[string]string) (*Host, *bytes.Buffer) {
 	var out bytes.Buffer
-	return Detect(func(name string) string { return env[name] }, &out), &out
+	return Detect(func(name string) string { return env[name] }, &out, &out), &out
 }
 
 func onGitHub(t *testing.T) (h *Host, out *bytes.Buffer, dir string) {
@@ -379,12 +379,33 @@ func TestAMissingRunnerFileIsAnErrorAndNoPanic(t *testing.T) {
 	assert.ErrorContains(t, h.Summary([]byte("x")), "write the summary")
 }
 
+// TestErrorsAreSetApartOnATerminal, where what a command prints may go into a file. CI reads one stream.
+func TestErrorsAreSetApartOnATerminal(t *testing.T) {
+	for name, env := range map[string]map[string]string{"terminal": {}, "tekton": {"GRAY_CI": "tekton"}, "github": {"GITHUB_ACTIONS": "true"}} {
+		var out, errs bytes.Buffer
+		h := Detect(func(name string) string { return env[name] }, &out, &errs)
+		h.Print("a plan")
+		h.Notice("a notice")
+		h.Warn("a warning")
+		h.Fail(&plan.Failure{What: "a failure"})
+		assert.Equal(t, name, h.Name)
+		assert.Contains(t, out.String(), "a plan")
+		assert.Contains(t, out.String(), "a notice")
+		if name != "terminal" {
+			assert.Empty(t, errs.String())
+			continue
+		}
+		assert.Equal(t, "gray-upgrade: warning: a warning\ngray-upgrade: a failure\n", strings.ReplaceAll(errs.String(), ": : ", ": "))
+		assert.NotContains(t, out.String(), "failure")
+	}
+}
+
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, errors.New("closed pipe") }
 
 func TestABrokenLogStopsNothing(t *testing.T) {
-	h := Detect(func(string) string { return "true" }, broken{})
+	h := Detect(func(string) string { return "true" }, broken{}, broken{})
 	assert.NotPanics(t, func() {
 		h.Mask("hunter2")
 		h.Notice("x")
