@@ -229,7 +229,7 @@ func writeStatus(w io.Writer, t plan.Target, r plan.Record, h *state.Holder, o p
 	case h != nil:
 		fmt.Fprintf(w, "running     %s, step: %s\n", h, r.Step)
 	case r.Open:
-		fmt.Fprintf(w, "unfinished  run %s %s, step: %s\n", r.Identity.Run, r.Identity.URL, r.Step)
+		fmt.Fprintf(w, "unfinished  run %s, step: %s\n", state.Holder{Identity: r.Identity}, r.Step)
 		fmt.Fprintf(w, "            next: %s\n", t.Command("close"))
 	default:
 		fmt.Fprintln(w, "running     nothing")
