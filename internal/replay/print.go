@@ -18,10 +18,10 @@ func (r Result) String() string {
 	}
 	_ = table.Flush() // into memory
 	if slices.ContainsFunc(r.Windows, func(w Window) bool { return w.Then.Open || w.Now.Open }) {
-		fmt.Fprintf(&b, "\n%s: nothing would have ended it by then, the end of its evidence\n", notJudged)
+		fmt.Fprintf(&b, "\n%s: nothing would have ended it by then, where its evidence ends", notJudged)
 	}
 	if r.Cut {
-		b.WriteString("\nThe last line is not whole, as a killed run leaves it: it is left out.\n")
+		b.WriteString("\nThe last line is not whole, as a killed run leaves it: it is left out.")
 	}
 	for _, w := range r.Windows {
 		for _, c := range w.Now.Deciding {
