@@ -45,6 +45,9 @@ func verdict(s plan.Story) (sign, line string) {
 		}
 		return "⚠️", fmt.Sprintf("closed: %s; not the image's fault, no hold, a rerun is fine", users(s, "production"))
 	case plan.Undecided:
+		if s.Failure != nil && s.Failure.Fault == plan.FaultInfrastructure {
+			return "⚠️", fmt.Sprintf("inconclusive: %s was not changed, what was asked for could not be seen; a rerun is fine", service)
+		}
 		return "⚠️", fmt.Sprintf("inconclusive: %s; not enough evidence to go on, no hold, a rerun is fine", users(s, "production"))
 	case plan.Interrupted:
 		return "⚠️", fmt.Sprintf("interrupted: %s; no hold, a rerun is fine", users(s, "production"))

@@ -43,7 +43,7 @@ func TestRecordedRuns(t *testing.T) {
 	}
 	text, err := os.ReadFile(document)
 	require.NoError(t, err)
-	assert.Contains(t, string(text), table.String(), "write it with: make judge")
+	assert.True(t, strings.Contains(string(text), table.String()), "%s has not this table; write it with: make judge\n%s", document, table.String())
 }
 
 // row replays a run, and tells how it ends.

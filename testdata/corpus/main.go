@@ -18,7 +18,6 @@ import (
 	"syscall"
 	"time"
 
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
@@ -60,26 +59,12 @@ func record(ctx context.Context, folder, only string) error {
 		return err
 	}
 	cfg.QPS, cfg.Burst = 100, 200
-	kept, err := readIndex(folder)
+	runs, err := readIndex(folder)
 	if err != nil {
 		return err
 	}
-	runs, err := recordAll(ctx, cfg, folder, wanted)
-	for _, r := range kept {
-		if !slices.ContainsFunc(runs, func(o run) bool { return o.Name == r.Name }) && known(r.Name) {
-			runs = append(runs, r)
-		}
-	}
-	return errors.Join(err, writeIndex(folder, runs))
-}
-
-func recordAll(ctx context.Context, cfg *rest.Config, folder string, wanted *regexp.Regexp) ([]run, error) {
-	var (
-		mu    sync.Mutex
-		runs  []run
-		fails []error
-		tasks sync.WaitGroup
-	)
+	s := shelf{folder: folder, runs: slices.DeleteFunc(runs, func(r run) bool { return !known(r.Name) })}
+	var tasks sync.WaitGroup
 	free := make(chan struct{}, 3)
 	for _, k := range kinds() {
 		if !wanted.MatchString(k.name) {
@@ -88,19 +73,38 @@ func recordAll(ctx context.Context, cfg *rest.Config, folder string, wanted *reg
 		free <- struct{}{}
 		tasks.Go(func() {
 			defer func() { <-free }()
-			r, err := k.record(ctx, cfg, folder)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				fails = append(fails, fmt.Errorf("%s: %w", k.name, err))
-				return
-			}
-			fmt.Printf("%-40s %s\n", r.Name, r.Outcome)
-			runs = append(runs, r)
+			s.put(k.record(ctx, cfg))
 		})
 	}
 	tasks.Wait()
-	return runs, errors.Join(fails...)
+	return errors.Join(s.fails...)
+}
+
+// shelf is the folder of recorded runs: evidence and index change together.
+type shelf struct {
+	folder string
+
+	mu    sync.Mutex
+	runs  []run
+	fails []error
+}
+
+// put keeps a run in the place of the one that had its name.
+func (s *shelf) put(r run, evidence string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		err = keep(file(s.folder, r.Name), evidence)
+	}
+	if err != nil {
+		s.fails = append(s.fails, fmt.Errorf("%s: %w", r.Name, err))
+		return
+	}
+	fmt.Printf("%-40s %s\n", r.Name, r.Outcome)
+	s.runs = append(slices.DeleteFunc(s.runs, func(o run) bool { return o.Name == r.Name }), r)
+	if err := writeIndex(s.folder, s.runs); err != nil {
+		s.fails = append(s.fails, err)
+	}
 }
 
 func known(name string) bool {

@@ -24,66 +24,66 @@ import (
 const longest = 15 * time.Minute
 
 // record makes a shop, upgrades it under load, lets happen what is of this kind, and keeps the evidence.
-func (k kind) record(ctx context.Context, cfg *rest.Config, folder string) (r run, err error) {
+func (k kind) record(ctx context.Context, cfg *rest.Config) (r run, evidence string, err error) {
+	r = run{Name: k.name, Blame: k.blame}
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
 	s, err := e2e.NewShop(ctx, cfg, "corpus-"+slug(k.name), k.shop())
 	if err != nil {
-		return r, err
+		return r, "", err
 	}
 	defer func() { err = errors.Join(err, s.Remove(context.WithoutCancel(ctx))) }()
 	if err := k.limit(ctx, s); err != nil {
-		return r, err
+		return r, "", err
 	}
 	scratch, err := os.MkdirTemp("", "gray-upgrade-corpus-")
 	if err != nil {
-		return r, err
+		return r, "", err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
 	load, err := s.StartLoad(scratch, k.rate)
 	if err != nil {
-		return r, err
+		return r, "", err
 	}
 	defer func() {
 		_, _, stopped := load.Stop()
 		err = errors.Join(err, stopped)
 	}()
-	return k.upgrade(ctx, s, scratch, folder)
+	evidence, err = k.upgrade(ctx, s, scratch, &r)
+	return r, evidence, err
 }
 
-func (k kind) upgrade(ctx context.Context, s *e2e.Shop, scratch, folder string) (r run, err error) {
-	r = run{Name: k.name, Blame: k.blame}
+// upgrade runs the tool and returns its evidence.
+func (k kind) upgrade(ctx context.Context, s *e2e.Shop, scratch string, r *run) (evidence string, err error) {
 	if k.before != nil {
 		if err := k.before(ctx, s); err != nil {
-			return r, err
+			return "", err
 		}
 	}
 	tool, err := s.StartTool(ctx, scratch, "run", k.inputs()...)
 	if err != nil {
-		return r, err
+		return "", err
 	}
 	if k.happens != nil {
 		if !tool.WaitFor(fmt.Sprintf("watch gray at weight %d", k.weight), longest) {
-			return r, fmt.Errorf("it did not get to weight %d:\n%s", k.weight, tool.Output())
+			return "", fmt.Errorf("it did not get to weight %d:\n%s", k.weight, tool.Output())
 		}
-		time.Sleep(k.after)
+		if err := sleep(ctx, k.after); err != nil {
+			return "", err
+		}
 		r.Faulty = time.Now().UTC().Truncate(time.Millisecond)
 		if err := k.happens(ctx, s); err != nil {
-			return r, err
+			return "", err
 		}
 	}
 	code, err := tool.Wait()
 	if err != nil {
-		return r, err
+		return "", err
 	}
 	if r.Outcome, err = outcome(tool); err != nil {
-		return r, fmt.Errorf("exit code %d: %w\n%s", code, err, tool.Output())
+		return "", fmt.Errorf("exit code %d: %w\n%s", code, err, tool.Output())
 	}
-	text, err := tool.File("evidence/*/evidence.jsonl")
-	if err != nil {
-		return r, err
-	}
-	return r, keep(file(folder, k.name), text)
+	return tool.File("evidence/*/evidence.jsonl")
 }
 
 // outcome is the tool's output of that name.
