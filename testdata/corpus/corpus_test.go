@@ -43,7 +43,9 @@ func TestRecordedRuns(t *testing.T) {
 	}
 	text, err := os.ReadFile(document)
 	require.NoError(t, err)
-	assert.True(t, strings.Contains(string(text), table.String()), "%s has not this table; write it with: make judge\n%s", document, table.String())
+	if !strings.Contains(string(text), table.String()) { // not by assert: it would print the document
+		t.Errorf("%s has not this table; write it with: make judge\n%s", document, table.String())
+	}
 }
 
 // row replays a run, and tells how it ends.

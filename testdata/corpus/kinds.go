@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -153,12 +154,12 @@ func neighbour(ctx context.Context, s *e2e.Shop) error {
 }
 
 // bursts send three times the requests every now and then.
-func bursts(ctx context.Context, s *e2e.Shop) error {
+func bursts(ctx context.Context, s *e2e.Shop) (err error) {
 	scratch, err := os.MkdirTemp("", "gray-upgrade-corpus-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(scratch)
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 5 {
 		if err := sleep(ctx, time.Duration(r.IntN(4000))*time.Millisecond); err != nil {
