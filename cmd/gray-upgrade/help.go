@@ -33,7 +33,7 @@ var pages = []page{
 		more: "It takes the other inputs as well and leaves them alone, so that the command line of a run closes what that run left."},
 	{name: "status", what: "say what is under way, what is on hold, and how earlier runs ended",
 		inputs: append([]string{"deployment", "container", "image", "gateway"}, reached...)},
-	{name: "offline-test run", what: "test an image offline, on gray nodes without users, and record its pass; takes the inputs of run",
+	{name: "offline-test run", what: "test an image offline, on gray pods without users, and record its pass; takes the inputs of run",
 		more: "It needs service, and image or manifest. Inputs about traffic are not used."},
 	{name: "offline-test pass", what: "record that an image on hold passed its offline test: --digest sha256:... --by WHO --why TEXT",
 		inputs: reached, own: []config.Key{
@@ -107,7 +107,7 @@ func helpCommand(args []string, w world) int {
 
 func generalHelp() string {
 	var b strings.Builder
-	b.WriteString("gray-upgrade upgrades a Kubernetes service through gray nodes and keeps a bad release away from its users.\n\n" +
+	b.WriteString("gray-upgrade upgrades a Kubernetes service through gray pods and keeps a bad release away from its users.\n\n" +
 		"usage: gray-upgrade [COMMAND] [--input=value ...]\n\n")
 	for _, p := range pages {
 		fmt.Fprintf(&b, "  %-19s %s\n", strings.TrimSpace(p.name+" "+p.word), p.what)

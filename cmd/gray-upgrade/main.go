@@ -1,4 +1,4 @@
-// Gray-upgrade upgrades a running Kubernetes service through gray nodes, as one step of a CI/CD pipeline: gray nodes start
+// Gray-upgrade upgrades a running Kubernetes service through gray pods, as one step of a CI/CD pipeline: gray pods start
 // with the new image, are proven with test accounts, get production traffic step by step under watch, carry all of
 // it while production is rolled to the same image, and go. On an anomaly gray traffic is closed and the job fails.
 //

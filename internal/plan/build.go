@@ -14,7 +14,7 @@ import (
 // A watchdog that is on is there before the first user is on gray.
 //
 // Gray is sized before its weight rises. Up to the weight at which both sides' nodes carry the same, gray keeps its
-// first size; above it, gray grows first, so that no gray node carries more than a production node did before.
+// first size; above it, gray grows first, so that no gray pod carries more than a production pod did before.
 func Build(c config.Config, o Observed) (Plan, error) {
 	if o.Production.Replicas == 0 {
 		return Plan{}, Failf(FaultInput, "", "production has 0 replicas: there is nothing to upgrade under traffic; scale it up first")
@@ -23,7 +23,7 @@ func Build(c config.Config, o Observed) (Plan, error) {
 	b := &builder{phase: PhaseStart}
 	b.add(Step{Kind: StartGray, Replicas: first}) // 1: the new image, in gray mode, no user
 	b.add(Step{Kind: Identify, Replicas: first})  // 2b: a held digest goes no further
-	b.in(PhaseVerify).add(Step{Kind: VerifyGray}) // 2: every gray node, every test account
+	b.in(PhaseVerify).add(Step{Kind: VerifyGray}) // 2: every gray pod, every test account
 	b.add(Step{Kind: VerifyRoute})                //    and the way to it through the gateway
 	b.in(PhaseShift).add(Step{Kind: PinScaling, Why: "production keeps its pods: they are the way back"})
 	if c.Watchdog != config.GuardOff {
@@ -97,7 +97,7 @@ func firstSize(c config.Config, o Observed) int32 {
 	return max(1, o.Production.Replicas/10)
 }
 
-// balanceWeight is the percent at which a gray node and a production node carry the same.
+// balanceWeight is the percent at which a gray pod and a production pod carry the same.
 func balanceWeight(gray, production int32) int {
 	return int(gray) * full / int(gray+production)
 }
