@@ -55,7 +55,7 @@ func Hidden(l Limits, h []Bucket) (from, to float64, ok bool) {
 		}
 		from = b.Le
 	}
-	if to == 0 || to-from <= coarse*from || to-bound <= nearBound*to || bound-from <= nearBound*from {
+	if to == 0 || !wide(from, to) || to-bound <= nearBound*to || bound-from <= nearBound*from {
 		return 0, 0, false
 	}
 	return 1000 * from, 1000 * to, true

@@ -57,6 +57,13 @@ const (
 	NameNewErrorLogs = "new-error-logs"
 )
 
+// Other checks that the report knows by name. The last one is of the watch: the repeated checks of accounts that passed.
+const (
+	NameRouting      = "routing"
+	NameMemoryGrowth = "memory-growth"
+	NameAccounts     = "accounts"
+)
+
 // Finding is something the watch saw that must end the running step at once.
 type Finding struct {
 	At     time.Time `json:"at"`

@@ -156,6 +156,9 @@ type reading struct {
 // coarse is how many times wider than its lower bound a bucket must be for its bounds to be told in place of a number.
 const coarse = 0.25
 
+// wide says that a bucket is coarse: only its bounds, in seconds, can be told.
+func wide(from, to float64) bool { return to-from > coarse*from }
+
 // String writes it in milliseconds. Of a coarse bucket, such as Traefik's from 300 to 1200 ms, a number in it would be
 // believed.
 func (r reading) String() string {
@@ -164,7 +167,7 @@ func (r reading) String() string {
 		return fmt.Sprintf("more than %.0f ms", 1000*r.seconds)
 	case r.from == 0 && r.to > 0:
 		return fmt.Sprintf("at most %.0f ms", 1000*r.to)
-	case r.to-r.from > coarse*r.from:
+	case wide(r.from, r.to):
 		return fmt.Sprintf("%.0f to %.0f ms", 1000*r.from, 1000*r.to)
 	}
 	return fmt.Sprintf("%.0f ms", 1000*r.seconds)

@@ -45,7 +45,7 @@ const shortfall = 100
 // routing fails where the weight promises requests and none came, or far too few. Whether the route or the image is at fault
 // cannot be told, so the image is not blamed.
 func routing(s Sample) Check {
-	c := Check{Name: "routing", Unit: "requests", Infrastructure: true}
+	c := Check{Name: NameRouting, Unit: "requests", Infrastructure: true}
 	got, other := s.OnTrial.Traffic.Requests, s.Reference.Traffic.Requests
 	if s.ReferenceIsPast {
 		other = 0

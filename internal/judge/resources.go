@@ -282,7 +282,7 @@ type growth struct {
 // together; and growth that slows down is taken to go on slowing down. More requests take more memory: readings before and after a change of
 // the weight are not compared (Reading.Ago).
 func memoryGrowth(s Sample, n looks) Check {
-	c := Check{Name: "memory-growth", Unit: "MiB", Awaits: n == whileWaiting}
+	c := Check{Name: NameMemoryGrowth, Unit: "MiB", Awaits: n == whileWaiting}
 	if s.NoResources {
 		c.Absent = true
 		return c.unknown("metrics.k8s.io is not there: growth of memory was not judged")

@@ -20,7 +20,7 @@ func (w *Watch) concurrent() bool { return w.window.weight > 0 && w.window.weigh
 
 // addBlock weighs what happened between two answers of the gateway and writes it down.
 func (w *Watch) addBlock(from, to snapshot) {
-	trial, ref := w.window.onTrial, other(w.window.onTrial)
+	trial, ref := w.window.onTrial, w.window.onTrial.Other()
 	now := to.at.Round(0) // wall time alone, as a replay reads it
 	count := w.counting(difference(w.history[w.first()].of(ref), from.of(ref)).Latency)
 	b := judge.Block{
@@ -39,7 +39,7 @@ func (w *Watch) addBlock(from, to snapshot) {
 func (w *Watch) counting(before []judge.Bucket) func(judge.Traffic) judge.Counts {
 	bound, known := judge.SlowBound(before, w.Limits)
 	if !known {
-		bound, known = judge.SlowBound(w.past[other(w.window.onTrial)].Traffic.Latency, w.Limits)
+		bound, known = judge.SlowBound(w.past[w.window.onTrial.Other()].Traffic.Latency, w.Limits)
 	}
 	known = known && w.of(w.window.onTrial).warm(time.Now())
 	return func(t judge.Traffic) judge.Counts {
@@ -91,7 +91,7 @@ func (w *Watch) shareOnTrial() int {
 // turnsUp counts, for the next block, a template that neither side wrote before, and says whether it is one.
 func (w *Watch) turnsUp(side plan.Side, group int) bool {
 	own := w.of(side).known.entries[group]
-	if !w.concurrent() || own == nil || own.Count > 1 || w.of(other(side)).known.entries[group] != nil {
+	if !w.concurrent() || own == nil || own.Count > 1 || w.of(side.Other()).known.entries[group] != nil {
 		return false
 	}
 	if side == w.window.onTrial {
@@ -111,7 +111,7 @@ func (w *Watch) wrote(side plan.Side, group int) {
 	template := w.miner.Name(group)
 	onTrial, l := side == w.window.onTrial, w.lines[template]
 	switch {
-	case onTrial && w.of(other(side)).known.entries[group] != nil:
+	case onTrial && w.of(side.Other()).known.entries[group] != nil:
 	case onTrial && l != nil:
 		l.OnTrial++
 	case !onTrial && l != nil:
@@ -139,7 +139,7 @@ func (w *Watch) takeBack(group int) {
 // logShare is what the side on trial would write of the logs that are read, if it were like the other one: some lines are
 // written by request, some by pod, so it is the larger of both shares.
 func (w *Watch) logShare() float64 {
-	trial, ref := w.of(w.window.onTrial), w.of(other(w.window.onTrial))
+	trial, ref := w.of(w.window.onTrial), w.of(w.window.onTrial.Other())
 	mine, theirs := trial.heard(), ref.heard()
 	if mine == 0 || theirs == 0 {
 		return 1

@@ -59,7 +59,7 @@ func (w *Watch) followCollected(ctx context.Context) {
 		switch {
 		case !known:
 			wait = w.Every
-		case both[other(trial)].catchUp(ctx):
+		case both[trial.Other()].catchUp(ctx):
 			both[trial].catchUp(ctx)
 		}
 		if !pause(ctx, wait) {

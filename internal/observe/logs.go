@@ -57,7 +57,7 @@ func (w *Watch) followLogs(ctx context.Context) {
 func (w *Watch) wanted(followed map[stream]context.CancelFunc) []stream {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	trial, ref := w.of(w.window.onTrial), w.of(other(w.window.onTrial))
+	trial, ref := w.of(w.window.onTrial), w.of(w.window.onTrial.Other())
 	return choose(trial.streams(followed), ref.streams(followed), maxStreams)
 }
 

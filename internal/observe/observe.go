@@ -231,13 +231,6 @@ func (w *Watch) of(s plan.Side) *side {
 	return &w.prod
 }
 
-func other(s plan.Side) plan.Side {
-	if s == plan.Gray {
-		return plan.Production
-	}
-	return plan.Gray
-}
-
 // signal wakes who waits on a channel of length one.
 func signal(c chan<- struct{}) {
 	select {

@@ -62,7 +62,7 @@ func probeChecks(probed, found []judge.Check) []judge.Check {
 	}
 	if passed > 0 {
 		checks = append(checks, judge.Check{
-			Name: "accounts", Verdict: judge.Pass, Got: float64(passed), Limit: float64(len(probed)), Unit: "checks",
+			Name: judge.NameAccounts, Verdict: judge.Pass, Got: float64(passed), Limit: float64(len(probed)), Unit: "checks",
 			Why: fmt.Sprintf("%d of %d repeated checks passed in the last round", passed, len(probed)),
 		})
 	}

@@ -121,7 +121,7 @@ func (w *Watch) idle(s plan.Side) bool {
 // series is what the queries answered since Begin. A side without users is no reference: then, as with the gateway's
 // counts, it is what it did when it last had some.
 func (w *Watch) series() []judge.Series {
-	trial, ref := w.window.onTrial, other(w.window.onTrial)
+	trial, ref := w.window.onTrial, w.window.onTrial.Other()
 	var all []judge.Series
 	for i, a := range w.answers {
 		s := judge.Series{

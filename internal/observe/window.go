@@ -42,7 +42,7 @@ func (w *Watch) Begin(onTrial plan.Side, weight int) {
 	w.beginQueries()
 	if onTrial != w.window.onTrial {
 		// What either side wrote before the sides changed is no news on the new side.
-		w.of(other(onTrial)).known.merge(w.of(onTrial).known)
+		w.of(onTrial.Other()).known.merge(w.of(onTrial).known)
 	}
 	turned := onTrial != w.window.onTrial
 	w.window = newWindow(w.window.number+1, onTrial, weight)
@@ -234,7 +234,7 @@ func (w *Watch) carries() bool { return w.shareOnTrial() > 0 }
 // sample builds the sample since Begin.
 func (w *Watch) sample(now time.Time) judge.Sample {
 	s := judge.Sample{Window: w.window.number, Weight: w.window.weight, NoResources: w.noResources, Queries: w.series()}
-	trial, ref := w.of(w.window.onTrial), w.of(other(w.window.onTrial))
+	trial, ref := w.of(w.window.onTrial), w.of(w.window.onTrial.Other())
 	s.OnTrial, s.Reference = w.numbers(trial), w.numbers(ref)
 	w.measure(&s, now, 0)
 	s.OnTrial.Streams, s.Reference.Streams = len(trial.read), len(ref.read)
@@ -253,7 +253,7 @@ func (w *Watch) sample(now time.Time) judge.Sample {
 // measure puts what was served and written in the last d before now into a sample, since Begin for 0. All else of it is the
 // same for any d.
 func (w *Watch) measure(s *judge.Sample, now time.Time, d time.Duration) {
-	trial, ref := w.of(w.window.onTrial), w.of(other(w.window.onTrial))
+	trial, ref := w.of(w.window.onTrial), w.of(w.window.onTrial.Other())
 	from, to, ok := w.between(d)
 	s.From, s.To = w.window.begin, now
 	if ok {
@@ -273,7 +273,7 @@ func (w *Watch) measure(s *judge.Sample, now time.Time, d time.Duration) {
 
 // usePast takes the reference's numbers from when it last had traffic, where it is to have none now.
 func (w *Watch) usePast(s *judge.Sample) {
-	ref := other(w.window.onTrial)
+	ref := w.window.onTrial.Other()
 	idle := ref == plan.Production && w.window.weight == 100 || ref == plan.Gray && w.window.weight == 0
 	if !idle && s.Reference.Traffic.Requests > 0 {
 		return

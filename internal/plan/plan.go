@@ -19,6 +19,17 @@ const (
 	Gray       Side = "gray"
 )
 
+// Other is the side beside this one; what is neither has none, and is returned.
+func (s Side) Other() Side {
+	switch s {
+	case Gray:
+		return Production
+	case Production:
+		return Gray
+	}
+	return s
+}
+
 // Phase groups steps for people.
 type Phase string
 

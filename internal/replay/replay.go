@@ -59,7 +59,8 @@ const maxDifferences = 20
 const maxLine = 16 << 20
 
 // Replay reads evidence (JSON lines, schema 2: see docs/evidence.md) and judges it again. change is given the limits of
-// the run and returns those to judge with. A last line that a killed run did not write in full is left out. The error says which line cannot be replayed, and why.
+// the run and returns those to judge with. A last line that a killed run did not write in full is left out. The error says
+// which line cannot be replayed, and why.
 func Replay(r io.Reader, change func(judge.Limits) (judge.Limits, error)) (Result, error) {
 	p := player{sequence: judge.NewSequence(), change: change}
 	lines := bufio.NewScanner(r)

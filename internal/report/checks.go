@@ -50,12 +50,10 @@ func failing(entries []plan.Entry) plan.Entry {
 	return entries[i]
 }
 
-const memoryGrowth = "memory-growth" // a rule of judge
-
 // withMemory gives a failed check of growth its course: the readings that it was judged on, of its pod and of the first pod
 // of the other side.
 func withMemory(c judge.Check, s *judge.Sample) judge.Check {
-	if c.Name != memoryGrowth || c.Verdict != judge.Fail || c.Trend != nil || s == nil {
+	if c.Name != judge.NameMemoryGrowth || c.Verdict != judge.Fail || c.Trend != nil || s == nil {
 		return c
 	}
 	t := &judge.Trend{Unit: "MiB"}
@@ -190,7 +188,7 @@ func (j ruled) cells(s plan.Story, verdict string) []string {
 	}
 	return []string{
 		prose(j.Name, cellLength), strong(verdict), j.at(), sideCell(j.side, j.mine(), course(j.Trend, true)),
-		sideCell(opposite(j.side), j.Reference, course(j.Trend, false)), prose(j.limit(), cellLength), prose(j.odds(), cellLength), why,
+		sideCell(j.side.Other(), j.Reference, course(j.Trend, false)), prose(j.limit(), cellLength), prose(j.odds(), cellLength), why,
 	}
 }
 
@@ -212,8 +210,8 @@ func (j ruled) reason(s plan.Story) string {
 
 // inWords are the rules whose two numbers are not a measure and its upper limit: their reason says both.
 var inWords = map[string]bool{
-	judge.NameRequests: true, judge.NameReady: true, judge.NameNewErrorLogs: true, memoryGrowth: true,
-	"routing": true, "accounts": true,
+	judge.NameRequests: true, judge.NameReady: true, judge.NameNewErrorLogs: true, judge.NameMemoryGrowth: true,
+	judge.NameRouting: true, judge.NameAccounts: true,
 }
 
 // mine is what the side on trial did. Where nothing could be measured, or nothing was, its zero is a number that nobody has seen.
@@ -272,14 +270,4 @@ func did(side plan.Side, what string) string {
 // sideCell is what one side did, and how it went.
 func sideCell(side plan.Side, what, course string) string {
 	return strings.TrimPrefix(prose(did(side, what), cellLength)+strings.TrimSuffix("<br>"+prose(course, cellLength), "<br>"), "<br>")
-}
-
-func opposite(side plan.Side) plan.Side {
-	switch side {
-	case plan.Gray:
-		return plan.Production
-	case plan.Production:
-		return plan.Gray
-	}
-	return side
 }

@@ -67,7 +67,7 @@ func TestAFailureHasItsTimeAndWeight(t *testing.T) {
 }
 
 func TestGrowthHasTheCourseOfItsPod(t *testing.T) {
-	growth := judge.Check{Name: memoryGrowth, Verdict: judge.Fail, Where: "Pod b"}
+	growth := judge.Check{Name: judge.NameMemoryGrowth, Verdict: judge.Fail, Where: "Pod b"}
 	readings := func(mebi ...float64) (all []judge.Reading) {
 		for _, m := range mebi {
 			all = append(all, judge.Reading{Memory: m * (1 << 20)})

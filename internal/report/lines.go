@@ -86,7 +86,7 @@ func sides(s plan.Story) (trial, other plan.Side) {
 	if s.Watched != nil {
 		trial = plan.Side(s.Watched.OnTrial.Name)
 	}
-	return trial, opposite(trial)
+	return trial, trial.Other()
 }
 
 // logLines shows what the side on trial wrote at error level, as it was written.

@@ -84,7 +84,7 @@ type card struct {
 
 func newCard(s plan.Story, j ruled, said string) card {
 	c := card{
-		Check: j.Check, Said: said, At: j.at(), Mine: did(j.side, j.mine()), Other: did(opposite(j.side), j.Reference),
+		Check: j.Check, Said: said, At: j.at(), Mine: did(j.side, j.mine()), Other: did(j.side.Other(), j.Reference),
 		Allowed: j.limit(), Odds: j.odds(), Reason: j.reason(s),
 	}
 	if j.Trend != nil {

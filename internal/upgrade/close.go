@@ -139,8 +139,8 @@ func (r *run) raise(ctx context.Context, c *closing, o plan.Observed) {
 
 // accuse puts a failed image on hold, once. Users are home, or on their way: now there is time to hear what excuses it. What takes
 // the pods of both sides, or evicts one, may be seen in gray's requests and pods first: the watch is asked again. And the
-// gateway's errors, or an account check without an answer, say no more than that nobody answered: so it is with a node that is lost, which Kubernetes notices only
-// after most of a minute, and its kubelet is asked.
+// gateway's errors, or an account check without an answer, say no more than that nobody answered: so it is with a node that is
+// lost, which Kubernetes notices only after most of a minute, and its kubelet is asked.
 func (r *run) accuse(ctx context.Context, c *closing) {
 	if c.accused || c.seen == nil || c.failure == nil || c.why != plan.ReasonAnomaly {
 		return

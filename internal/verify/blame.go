@@ -17,7 +17,7 @@ func (v *Verifier) blame(ctx context.Context, side plan.Side, bad []result) *pla
 	if len(bad) == 0 {
 		return nil
 	}
-	compared := v.compare(ctx, other(side), bad)
+	compared := v.compare(ctx, side.Other(), bad)
 	f := &plan.Failure{Fault: plan.FaultInfrastructure}
 	var image, ours, pods []string
 	for _, r := range bad {
@@ -56,7 +56,7 @@ func faultOf(r result, compared map[string]result) (plan.Fault, string) {
 	case r.state == wrong:
 		return plan.FaultImage, "" // it is no longer what the check passed on before the upgrade
 	}
-	return plan.FaultInfrastructure, fmt.Sprintf(" (no pod of %s could be asked the same)", other(r.side))
+	return plan.FaultInfrastructure, fmt.Sprintf(" (no pod of %s could be asked the same)", r.side.Other())
 }
 
 // compare asks one pod of a side what failed on the other; a trial that it could not be asked is missing in the answer.
@@ -97,13 +97,6 @@ func askable(t trial, side plan.Side) bool {
 // serving are the pods of a side that may get users.
 func serving(side plan.Side, pods []Pod) []Pod {
 	return slices.DeleteFunc(slices.Clone(pods), func(p Pod) bool { return !p.Ready || side == plan.Gray && !p.Verified })
-}
-
-func other(side plan.Side) plan.Side {
-	if side == plan.Gray {
-		return plan.Production
-	}
-	return plan.Gray
 }
 
 func nameOf(t trial) string {

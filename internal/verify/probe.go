@@ -45,7 +45,7 @@ func (v *Verifier) probe(ctx context.Context, onTrial plan.Side) []judge.Check {
 	}
 	var compared map[string]result
 	var wg sync.WaitGroup
-	wg.Go(func() { compared = v.compareAll(ctx, other(onTrial), trials) })
+	wg.Go(func() { compared = v.compareAll(ctx, onTrial.Other(), trials) })
 	results := v.round(ctx, onTrial, pods, trials)
 	wg.Wait()
 	if ctx.Err() != nil {
